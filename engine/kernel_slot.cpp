@@ -1,0 +1,84 @@
+#include "engine/kernel_slot.h"
+
+#include <cstdlib>
+#include <mutex>
+
+namespace mettle {
+namespace {
+
+struct Registry {
+  std::recursive_mutex
+      mutex;  // registration of the built-in kernels adds slots while it holds the lock
+  std::vector<KernelSlotBase*> slots;
+  std::vector<KernelSlotBase::RegisterBuiltin> done;
+};
+
+Registry& registry() {
+  static Registry r;
+  return r;
+}
+
+void run_once(KernelSlotBase::RegisterBuiltin builtin) {
+  Registry& r = registry();
+  const std::lock_guard lock(r.mutex);
+  if (!builtin || std::find(r.done.begin(), r.done.end(), builtin) != r.done.end()) return;
+  r.done.push_back(builtin);
+  builtin();
+}
+
+// The variant that METTLE_KERNEL="a=x,b=y" names for a slot, or "".
+std::string_view environment_choice(std::string_view slot) {
+  const char* text = std::getenv("METTLE_KERNEL");
+  std::string_view rest = text ? text : "";
+  while (!rest.empty()) {
+    const auto comma = rest.find(',');
+    const std::string_view item = rest.substr(0, comma);
+    rest = comma == std::string_view::npos ? "" : rest.substr(comma + 1);
+    const auto equals = item.find('=');
+    if (equals != std::string_view::npos && item.substr(0, equals) == slot)
+      return item.substr(equals + 1);
+  }
+  return {};
+}
+
+}  // namespace
+
+void KernelSlotBase::register_once() {
+  run_once(builtin_);
+  ready_.store(true, std::memory_order_release);
+}
+
+void KernelSlotBase::list() {
+  const std::lock_guard lock(registry().mutex);
+  if (listed_) return;
+  listed_ = true;
+  registry().slots.push_back(this);
+  selected_ = environment_choice(name_);
+}
+
+void KernelSlotBase::select(std::string_view variant) {
+  const auto known = variants();
+  const bool exists = std::any_of(known.begin(), known.end(),
+                                  [&](const VariantInfo& v) { return v.name == variant; });
+  if (!variant.empty() && !exists) {
+    std::string names;
+    for (const auto& v : known) names += (names.empty() ? "" : ", ") + v.name;
+    fail<ValueError>("{}: no variant '{}'; there are: {}", name_, variant, names);
+  }
+  selected_ = variant;
+  sort();
+}
+
+std::vector<KernelSlotBase*> KernelSlotBase::all(RegisterBuiltin builtin) {
+  run_once(builtin);
+  const std::lock_guard lock(registry().mutex);
+  return registry().slots;
+}
+
+KernelSlotBase* KernelSlotBase::find(std::string_view name, RegisterBuiltin builtin) {
+  for (KernelSlotBase* slot : all(builtin))
+    if (slot->name() == name) return slot;
+  return nullptr;
+}
+
+}  // namespace mettle

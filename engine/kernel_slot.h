@@ -1,0 +1,129 @@
+// A kernel slot: the named place where a kernel family's variants stand side by side, per device.
+//
+//   inline KernelSlot<SoftmaxArgs> softmax_forward{"softmax_forward", register_builtin_kernels};
+//   softmax_forward(stream, args);      // runs the best variant that supports these arguments
+//
+// Variants are registered by explicit calls, never by static initializers, so that a program that
+// links the static library with plain flags has them all.
+// `METTLE_KERNEL=slot=variant[,slot=variant]` or select() pins one.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/check.h"
+#include "engine/device.h"
+
+namespace mettle {
+
+/// What one variant looks like from outside: for listings, tests and `mettle info`.
+struct VariantInfo {
+  std::string name;
+  DeviceType device;
+  int priority;
+};
+
+/// The untyped part of a slot.
+class KernelSlotBase {
+ public:
+  using RegisterBuiltin = void (*)();
+
+  std::string_view name() const { return name_; }
+  /// Every variant of every device, in the order in which they are tried.
+  virtual std::vector<VariantInfo> variants() = 0;
+  /// Tries the variant called `variant` first on every device that has it; "" returns to priorities
+  /// alone. Throws ValueError listing the known names when there is none. Not to be called while
+  /// kernels run.
+  void select(std::string_view variant);
+
+  /// Every slot that has a variant. Registers the built-in kernels first.
+  static std::vector<KernelSlotBase*> all(RegisterBuiltin builtin);
+  /// The slot of that name, or null.
+  static KernelSlotBase* find(std::string_view name, RegisterBuiltin builtin);
+
+  KernelSlotBase(const KernelSlotBase&) = delete;
+  KernelSlotBase& operator=(const KernelSlotBase&) = delete;
+
+ protected:
+  KernelSlotBase(const char* name, RegisterBuiltin builtin) : name_(name), builtin_(builtin) {}
+  virtual ~KernelSlotBase() = default;
+
+  /// Registers the built-in kernels on the first call of the process; afterwards one atomic load.
+  void ensure_builtin() {
+    if (!ready_.load(std::memory_order_acquire)) [[unlikely]]
+      register_once();
+  }
+  void list();  // enters this slot into the list of all slots and applies METTLE_KERNEL
+  virtual void sort() = 0;
+  const std::string& selected() const { return selected_; }
+
+ private:
+  void register_once();
+
+  const char* name_;
+  RegisterBuiltin builtin_;
+  std::string selected_;
+  std::atomic<bool> ready_{false};
+  bool listed_ = false;
+};
+
+template <class Args> class KernelSlot : public KernelSlotBase {
+ public:
+  struct Variant {
+    const char* name;
+    DeviceType device;
+    int priority;                        // the highest that supports the arguments runs
+    bool (*supports)(const Args& args);  // null: takes all arguments
+    void (*run)(const Stream& stream, const Args& args);
+  };
+
+  /// `builtin` registers the kernels of this build; it is called once, before the first use of any
+  /// slot.
+  KernelSlot(const char* name, RegisterBuiltin builtin) : KernelSlotBase(name, builtin) {}
+
+  /// Adds a variant, or replaces the one of the same name and device. Not to be called while
+  /// kernels run.
+  void add(const Variant& variant) {
+    auto& list_of_device = variants_[static_cast<int>(variant.device)];
+    std::erase_if(list_of_device,
+                  [&](const Variant& v) { return std::string_view(v.name) == variant.name; });
+    list_of_device.push_back(variant);
+    list();
+    sort();
+  }
+
+  /// Runs the best variant for these arguments on the stream's device. Throws DeviceError when
+  /// there is none.
+  void operator()(const Stream& stream, const Args& args) {
+    ensure_builtin();
+    for (const Variant& v : variants_[static_cast<int>(stream.device.type)])
+      if (!v.supports || v.supports(args)) return v.run(stream, args);
+    fail<DeviceError>("{}: no {} kernel in this build takes these arguments", name(),
+                      stream.device.type == DeviceType::cpu ? "cpu" : "cuda");
+  }
+
+  std::vector<VariantInfo> variants() override {
+    ensure_builtin();
+    std::vector<VariantInfo> out;
+    for (const auto& of_device : variants_)
+      for (const Variant& v : of_device) out.push_back({v.name, v.device, v.priority});
+    return out;
+  }
+
+ private:
+  void sort() override {
+    for (auto& of_device : variants_)
+      std::stable_sort(of_device.begin(), of_device.end(),
+                       [this](const Variant& a, const Variant& b) {
+                         const bool first = selected() == a.name, second = selected() == b.name;
+                         return first != second ? first : a.priority > b.priority;
+                       });
+  }
+
+  std::vector<Variant> variants_[device_type_count];
+};
+
+}  // namespace mettle

@@ -1,0 +1,10 @@
+// One line per kernel family and back end. A new family is added here and nowhere else.
+#include "kernels/builtin.h"
+
+#include "kernels/cpu/register.h"
+
+namespace mettle::kernels {
+
+void register_builtin_kernels() { cpu::register_kernels(); }
+
+}  // namespace mettle::kernels
