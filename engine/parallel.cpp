@@ -1,6 +1,7 @@
+// The thread pool behind parallel_for. OpenMP runs the team, except in a ThreadSanitizer build
+// (METTLE_STD_THREADS), where std::thread does: the sanitizer sees its starts and joins, but not
+// the locks inside of libgomp.
 #include "engine/parallel.h"
-
-#include <omp.h>
 
 #include <algorithm>
 #include <atomic>
@@ -8,37 +9,92 @@
 
 #include "engine/check.h"
 
-namespace mettle {
+#ifdef METTLE_STD_THREADS
+#include <thread>
+#include <vector>
+#else
+#include <omp.h>
+#endif
 
-void set_threads(int count) {
-  METTLE_CHECK(ValueError, count >= 1 && count <= 4096, "threads: {} is outside 1..4096", count);
-  omp_set_num_threads(count);
+namespace mettle {
+namespace {
+
+constexpr int max_threads = 4096;
+
+#ifdef METTLE_STD_THREADS
+
+thread_local bool inside = false;
+// As with OpenMP, each calling thread has its own count.
+thread_local int thread_count =
+    std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, max_threads);
+
+template <class Work> void run_team(int team, const Work& work) {
+  const auto member = [&work] {
+    inside = true;
+    work();
+    inside = false;
+  };
+  std::vector<std::thread> others;
+  others.reserve(static_cast<std::size_t>(team) - 1);
+  for (int i = 1; i < team; ++i) others.emplace_back(member);
+  member();
+  for (std::thread& other : others) other.join();
 }
 
-int threads() { return omp_get_max_threads(); }
+#else
 
+// Runs work() on `team` threads, the caller among them, and waits for all.
+template <class Work> void run_team(int team, const Work& work) {
+#pragma omp parallel num_threads(team)
+  work();
+}
+
+#endif
+
+}  // namespace
+
+void set_threads(int count) {
+  METTLE_CHECK(ValueError, count >= 1 && count <= max_threads, "threads: {} is outside 1..{}",
+               count, max_threads);
+#ifdef METTLE_STD_THREADS
+  thread_count = count;
+#else
+  omp_set_num_threads(count);
+#endif
+}
+
+#ifdef METTLE_STD_THREADS
+int threads() { return thread_count; }
+bool in_parallel_region() { return inside; }
+#else
+int threads() { return omp_get_max_threads(); }
 bool in_parallel_region() { return omp_in_parallel() != 0; }
+#endif
 
 namespace detail {
 
 void parallel_chunks(std::int64_t n, std::int64_t chunk, void* body, ChunkBody call) {
   const std::int64_t chunks = (n + chunk - 1) / chunk;
+  const auto run_chunk = [&](std::int64_t c) {
+    call(body, c * chunk, std::min(n, (c + 1) * chunk));
+  };
   const int team = static_cast<int>(std::min<std::int64_t>(threads(), chunks));
   if (team <= 1 || in_parallel_region()) {
-    for (std::int64_t c = 0; c < chunks; ++c) call(body, c * chunk, std::min(n, (c + 1) * chunk));
+    for (std::int64_t c = 0; c < chunks; ++c) run_chunk(c);
     return;
   }
   std::exception_ptr error;
   std::atomic<bool> failed{false};
-#pragma omp parallel for num_threads(team) schedule(dynamic, 1)
-  for (std::int64_t c = 0; c < chunks; ++c) {
-    if (failed.load(std::memory_order_relaxed)) continue;
-    try {
-      call(body, c * chunk, std::min(n, (c + 1) * chunk));
-    } catch (...) {
-      if (!failed.exchange(true)) error = std::current_exception();
+  std::atomic<std::int64_t> next{0};
+  run_team(team, [&] {
+    for (auto c = next.fetch_add(1); c < chunks && !failed; c = next.fetch_add(1)) {
+      try {
+        run_chunk(c);
+      } catch (...) {
+        if (!failed.exchange(true)) error = std::current_exception();
+      }
     }
-  }
+  });
   if (error) std::rethrow_exception(error);
 }
 
