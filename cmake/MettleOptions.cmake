@@ -1,23 +1,56 @@
-# Flags that every target of the project shares: C++20, warnings, position-independent code.
+# Flags, sanitizers and dependencies that every target of the project shares, and mettle_library().
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+if(PROJECT_IS_TOP_LEVEL)
+  set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+endif()
 
-find_package(OpenMP REQUIRED COMPONENTS CXX)
-find_package(fmt REQUIRED)
+if(METTLE_CUDA)
+  message(FATAL_ERROR
+    "METTLE_CUDA=ON: this version of Mettle has no CUDA kernels yet, so there is nothing that this option could "
+    "build. CUDA is a device in the types only; computing on it throws DeviceError. Configure with METTLE_CUDA=OFF "
+    "(preset cpu).")
+endif()
+
+if(METTLE_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  find_program(CCACHE_PROGRAM ccache)
+  mark_as_advanced(CCACHE_PROGRAM)
+  if(CCACHE_PROGRAM)
+    set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+  endif()
+endif()
+
+if(METTLE_SANITIZE)
+  add_compile_options(-fsanitize=${METTLE_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${METTLE_SANITIZE})
+endif()
+
+# ThreadSanitizer cannot see the locks inside of libgomp and would report every parallel loop. Under it
+# parallel_for runs on std::thread instead: see engine/parallel.cpp.
+if(METTLE_SANITIZE MATCHES "thread")
+  set(METTLE_STD_THREADS ON)
+endif()
+
+macro(mettle_needs)
+  find_package(${ARGV} REQUIRED)
+endmacro()
+set(METTLE_STATIC ON)
+include(MettleDependencies)
 
 add_library(mettle_options INTERFACE)
 target_compile_features(mettle_options INTERFACE cxx_std_20)
-target_compile_options(mettle_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wno-unknown-pragmas
+target_compile_options(mettle_options INTERFACE -fopenmp-simd -Wall -Wextra -Wpedantic -Wshadow
                                                 $<$<BOOL:${METTLE_WERROR}>:-Werror>)
 
-# mettle_library(name SOURCES ... DEPENDS ...): one folder's object library. A folder sees the headers of
-# all folders through the root include directory; the lint test enforces who may include whom.
+# mettle_library(name SOURCES ... DEPENDS ...): the library of one folder. DEPENDS names the folder below it,
+# through which it sees all lower ones. MettlePackage joins the folders' objects into libmettle. The headers of
+# all folders are visible through the root include directory; the lint test enforces who may include whom.
 function(mettle_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
-  add_library(${name} OBJECT ${ARG_SOURCES})
+  add_library(${name} STATIC ${ARG_SOURCES})
   target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR})
-  target_link_libraries(${name} PUBLIC fmt::fmt PRIVATE mettle_options OpenMP::OpenMP_CXX)
-  target_link_libraries(${name} PUBLIC ${ARG_DEPENDS})
+  target_link_libraries(${name} PUBLIC fmt::fmt ${ARG_DEPENDS} PRIVATE mettle_options)
+  set_property(GLOBAL APPEND PROPERTY METTLE_FOLDER_LIBRARIES ${name})
 endfunction()
