@@ -1,0 +1,86 @@
+// File reading and gzip through zlib's inflate, which unlike gzread reports a cut file.
+#include "recsys/text_file.h"
+
+#include <zlib.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <fstream>
+#include <limits>
+#include <memory>
+#include <system_error>
+
+#include "engine/check.h"
+
+namespace mettle {
+namespace {
+
+constexpr int kGzipWindow = 15 + 16;  // largest window, gzip wrapper only
+constexpr std::size_t kChunk = std::size_t{1} << 18;
+
+struct InflateEnd {
+  void operator()(z_stream* stream) const { inflateEnd(stream); }
+};
+
+}  // namespace
+
+bool is_gzip(std::string_view bytes) { return bytes.starts_with("\x1f\x8b"); }
+
+std::string gunzip(std::string_view packed, std::string_view name, std::size_t max_bytes) {
+  z_stream stream{};
+  METTLE_CHECK(MemoryError, inflateInit2(&stream, kGzipWindow) == Z_OK,
+               "{}: no memory to unpack gzip", name);
+  const std::unique_ptr<z_stream, InflateEnd> guard(&stream);
+  std::string text;
+  std::string buffer(std::min(kChunk, max_bytes + 1), '\0');
+  while (!packed.empty()) {  // one turn per member
+    METTLE_CHECK(FileError, is_gzip(packed), "{}: {} bytes behind the end of the gzip data", name,
+                 packed.size());
+    int state = Z_OK;
+    while (state != Z_STREAM_END) {
+      const std::size_t given = std::min<std::size_t>(packed.size(), kChunk);
+      stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(packed.data()));
+      stream.avail_in = static_cast<uInt>(given);
+      stream.next_out = reinterpret_cast<Bytef*>(buffer.data());
+      stream.avail_out = static_cast<uInt>(buffer.size());
+      state = inflate(&stream, Z_NO_FLUSH);
+      const std::size_t made = buffer.size() - stream.avail_out;
+      packed.remove_prefix(given - stream.avail_in);
+      METTLE_CHECK(FileError, state == Z_OK || state == Z_STREAM_END || state == Z_BUF_ERROR,
+                   "{}: damaged gzip data after {} bytes of text ({})", name, text.size() + made,
+                   stream.msg ? stream.msg : zError(state));
+      METTLE_CHECK(FileError, state != Z_BUF_ERROR,
+                   "{}: the gzip data is cut short after {} bytes of text", name,
+                   text.size() + made);
+      METTLE_CHECK(FileError, text.size() + made <= max_bytes,
+                   "{}: unpacks to more than the {} bytes accepted", name, max_bytes);
+      text.append(buffer, 0, made);
+    }
+    inflateReset(&stream);
+  }
+  return text;
+}
+
+std::string read_text_file(const std::filesystem::path& path) {
+  const std::string name = path.string();
+  std::error_code error;
+  const auto status = std::filesystem::status(path, error);
+  METTLE_CHECK(FileError, std::filesystem::exists(status), "{}: no such file", name);
+  METTLE_CHECK(FileError, std::filesystem::is_regular_file(status), "{}: not a regular file", name);
+  const auto size = std::filesystem::file_size(path, error);
+  METTLE_CHECK(FileError, !error, "{}: {}", name, error.message());
+  METTLE_CHECK(FileError, size <= kMaxTextBytes, "{}: {} bytes, more than the {} accepted", name,
+               size, kMaxTextBytes);
+  std::string bytes(static_cast<std::size_t>(size), '\0');
+  std::ifstream file(path, std::ios::binary);
+  METTLE_CHECK(FileError, file.is_open(), "{}: cannot be opened: {}", name,
+               std::generic_category().message(errno));
+  file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  METTLE_CHECK(FileError, static_cast<std::size_t>(file.gcount()) == bytes.size(),
+               "{}: only {} of {} bytes could be read", name, file.gcount(), bytes.size());
+  if (is_gzip(bytes)) return gunzip(bytes, name);
+  METTLE_CHECK(FileError, path.extension() != ".gz", "{}: named .gz, but not gzip data", name);
+  return bytes;
+}
+
+}  // namespace mettle
