@@ -43,6 +43,10 @@ add_library(mettle_options INTERFACE)
 target_compile_features(mettle_options INTERFACE cxx_std_20)
 target_compile_options(mettle_options INTERFACE -fopenmp-simd -Wall -Wextra -Wpedantic -Wshadow
                                                 $<$<BOOL:${METTLE_WERROR}>:-Werror>)
+# g++ 12 takes "text" + std::string for an overlapping copy (GCC bug 105651).
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  target_compile_options(mettle_options INTERFACE -Wno-restrict)
+endif()
 
 # mettle_library(name SOURCES ... DEPENDS ...): the library of one folder. DEPENDS names the folder below it,
 # through which it sees all lower ones. MettlePackage joins the folders' objects into libmettle. The headers of

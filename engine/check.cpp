@@ -1,3 +1,4 @@
+// How an error tells its place.
 #include "engine/check.h"
 
 namespace mettle {

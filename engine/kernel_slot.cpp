@@ -1,3 +1,4 @@
+// The list of all slots, METTLE_KERNEL, and the registration of the built-in kernels on first use.
 #include "engine/kernel_slot.h"
 
 #include <cstdlib>

@@ -1,3 +1,4 @@
+// Shape arithmetic. Every error names the operation it was asked for.
 #include "engine/shape.h"
 
 namespace mettle {

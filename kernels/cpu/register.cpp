@@ -1,3 +1,4 @@
+// The list of CPU kernel families: one call per family.
 #include "kernels/cpu/register.h"
 
 namespace mettle::kernels::cpu {
