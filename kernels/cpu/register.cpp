@@ -3,6 +3,9 @@
 
 namespace mettle::kernels::cpu {
 
-void register_kernels() {}
+void register_kernels() {
+  register_layer_norm();
+  register_layer_norm_naive();
+}
 
 }  // namespace mettle::kernels::cpu

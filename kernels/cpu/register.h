@@ -5,4 +5,7 @@ namespace mettle::kernels::cpu {
 
 void register_kernels();
 
+void register_layer_norm();
+void register_layer_norm_naive();
+
 }  // namespace mettle::kernels::cpu

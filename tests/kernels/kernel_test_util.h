@@ -1,0 +1,169 @@
+// Tools of the kernel tests: typed buffers with guard bytes, tolerances derived from the dtype,
+// numeric derivatives of a map between f64 vectors.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "engine/dtype.h"
+#include "engine/kernel_slot.h"
+#include "engine/parallel.h"
+
+namespace mettle::test {
+
+using Vec = std::vector<double>;
+
+inline constexpr DType float_dtypes[] = {DType::f64, DType::f32, DType::bf16, DType::f16};
+
+inline DType statistics_dtype(DType dtype) { return dtype == DType::f64 ? DType::f64 : DType::f32; }
+
+/// The largest relative error of one rounding to nearest.
+inline double rounding(DType dtype) {
+  switch (dtype) {
+    case DType::f64: return 0x1p-53;
+    case DType::f32: return 0x1p-24;
+    case DType::bf16: return 0x1p-8;
+    default: return 0x1p-11;
+  }
+}
+
+inline Vec random_vec(std::int64_t n, unsigned seed, double low = -1, double high = 1) {
+  std::mt19937_64 engine(seed);
+  std::uniform_real_distribution<double> uniform(low, high);
+  Vec v(static_cast<std::size_t>(n));
+  for (double& x : v) x = uniform(engine);
+  return v;
+}
+
+/// n elements of a float dtype between guard bytes that must survive.
+class Buffer {
+ public:
+  Buffer(DType dtype, std::int64_t n) : dtype_(dtype), n_(static_cast<std::size_t>(n)) {
+    bytes_.assign(n_ * size_of(dtype) + 2 * guard, 0xA5);
+  }
+  Buffer(DType dtype, const Vec& values) : Buffer(dtype, static_cast<std::int64_t>(values.size())) {
+    dispatch_float(dtype, [&]<class T>() {
+      for (std::size_t i = 0; i < n_; ++i) {
+        const T value = static_cast<T>(values[i]);
+        std::memcpy(bytes_.data() + guard + i * sizeof(T), &value, sizeof(T));
+      }
+    });
+  }
+  ~Buffer() {
+    for (std::size_t i = 0; i < guard; ++i) {
+      EXPECT_EQ(bytes_[i], 0xA5) << "written before the buffer";
+      EXPECT_EQ(bytes_[bytes_.size() - 1 - i], 0xA5) << "written past the buffer";
+    }
+  }
+  Buffer(Buffer&&) = default;
+  Buffer(const Buffer&) = default;
+  Buffer& operator=(const Buffer&) = default;
+
+  void* data() { return bytes_.data() + guard; }
+  DType dtype() const { return dtype_; }
+  Vec values() const {
+    Vec out(n_);
+    dispatch_float(dtype_, [&]<class T>() {
+      for (std::size_t i = 0; i < n_; ++i) {
+        T value;
+        std::memcpy(&value, bytes_.data() + guard + i * sizeof(T), sizeof(T));
+        out[i] = static_cast<double>(value);
+      }
+    });
+    return out;
+  }
+  friend bool operator==(const Buffer& a, const Buffer& b) { return a.bytes_ == b.bytes_; }
+
+ private:
+  static constexpr std::size_t guard = 64;
+  DType dtype_;
+  std::size_t n_;
+  std::vector<std::uint8_t> bytes_;
+};
+
+/// |got - want| <= one rounding of `dtype` + `operations` roundings of its accumulation type at the
+/// size of the largest wanted number (or 1).
+inline void expect_close(const std::string& what, const Buffer& got, const Buffer& want,
+                         double operations) {
+  const Vec g = got.values(), w = want.values();
+  ASSERT_EQ(g.size(), w.size()) << what;
+  double scale = 1;
+  for (double x : w) scale = std::max(scale, std::abs(x));
+  const double absolute = operations * rounding(statistics_dtype(got.dtype())) * scale;
+  for (std::size_t i = 0; i < g.size(); ++i)
+    // Both sides are rounded to dtype once.
+    ASSERT_NEAR(g[i], w[i], 2 * rounding(got.dtype()) * std::abs(w[i]) + absolute)
+        << what << " " << to_string(got.dtype()) << " element " << i << " of " << g.size();
+}
+
+/// Pins a variant of a slot while it lives.
+class Selected {
+ public:
+  Selected(std::initializer_list<KernelSlotBase*> slots, const char* variant) : slots_(slots) {
+    for (auto* slot : slots_) slot->select(variant);
+  }
+  ~Selected() {
+    for (auto* slot : slots_) slot->select("");
+  }
+  Selected(const Selected&) = delete;
+  Selected& operator=(const Selected&) = delete;
+
+ private:
+  std::vector<KernelSlotBase*> slots_;
+};
+
+/// Sets the number of threads while it lives.
+class Threads {
+ public:
+  explicit Threads(int count) : before_(threads()) { set_threads(count); }
+  ~Threads() { set_threads(before_); }
+  Threads(const Threads&) = delete;
+  Threads& operator=(const Threads&) = delete;
+
+ private:
+  int before_;
+};
+
+/// Checks `gradients` (one per input) against the derivative of <cotangents, map(inputs)>, in
+/// random directions per input: five-point stencil, whose error at this step is far below the
+/// tolerance.
+inline void check_gradient(const std::string& what,
+                           const std::function<std::vector<Vec>(const std::vector<Vec>&)>& map,
+                           const std::vector<Vec>& inputs, const std::vector<Vec>& cotangents,
+                           const std::vector<Vec>& gradients, double tolerance = 1e-7) {
+  ASSERT_EQ(inputs.size(), gradients.size()) << what;
+  for (std::size_t k = 0; k < inputs.size(); ++k) {
+    ASSERT_EQ(inputs[k].size(), gradients[k].size()) << what << " input " << k;
+    for (unsigned trial = 0; trial < 3; ++trial) {
+      const Vec direction =
+          random_vec(static_cast<std::int64_t>(inputs[k].size()), 1000 * trial + unsigned(k) + 17);
+      const auto along = [&](double step) {
+        std::vector<Vec> moved = inputs;
+        for (std::size_t i = 0; i < direction.size(); ++i) moved[k][i] += step * direction[i];
+        const std::vector<Vec> outputs = map(moved);
+        double value = 0;
+        for (std::size_t o = 0; o < outputs.size(); ++o)
+          for (std::size_t i = 0; i < outputs[o].size(); ++i)
+            value += cotangents[o][i] * outputs[o][i];
+        return value;
+      };
+      const double h = 1e-3;
+      const double numeric =
+          (8 * (along(h) - along(-h)) - (along(2 * h) - along(-2 * h))) / (12 * h);
+      double analytic = 0, size = 1;
+      for (std::size_t i = 0; i < direction.size(); ++i) {
+        analytic += gradients[k][i] * direction[i];
+        size += std::abs(gradients[k][i] * direction[i]);
+      }
+      EXPECT_NEAR(analytic, numeric, tolerance * size) << what << " input " << k;
+    }
+  }
+}
+
+}  // namespace mettle::test
