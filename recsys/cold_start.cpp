@@ -6,18 +6,13 @@
 
 #include "engine/check.h"
 #include "engine/random.h"
+#include "recsys/shuffle.h"
 
 namespace mettle {
 namespace {
 
 // Stretch of the seed's random stream that splits use, apart from others who use the same seed.
 constexpr std::uint64_t kSplitOffset = std::uint64_t{1} << 48;
-
-// Fisher-Yates, from the front: the first entries are final after as many steps.
-template <class T> void shuffle(std::vector<T>& values, Generator& generator) {
-  for (std::size_t i = 0; i + 1 < values.size(); ++i)
-    std::swap(values[i], values[i + generator.below(values.size() - i)]);
-}
 
 void draw_episodes(const Dataset& data, const ColdStartOptions& options, std::int32_t user,
                    Generator& generator, std::vector<Episode>& out) {
