@@ -1,0 +1,136 @@
+// The catalogue of operations. Every one can be differentiated to any order where its inputs are floating.
+//
+// Common rules. Two operands broadcast as in NumPy and must have one dtype and one device. Axes may be counted
+// from the end (-1 is the last). Errors are thrown before any work: ShapeError, DTypeError, DeviceError.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <string_view>
+
+#include "autograd/variable.h"
+#include "engine/random.h"
+
+namespace mettle {
+
+// ------------------------------------------------------------------------------------------ creation
+
+Variable full(const Shape& shape, double value, DType dtype = DType::f32, Device device = Device::cpu());
+Variable full_like(const Variable& x, double value);
+/// 0, 1, ..., n - 1 as i64.
+Variable arange(std::int64_t n);
+/// Uniform in [low, high); element i is a function of (key, i).
+Variable uniform(const Shape& shape, PhiloxKey key, double low = 0.0, double high = 1.0,
+                 DType dtype = DType::f32);
+/// Normal, by Box and Muller's transform of uniform numbers.
+Variable normal(const Shape& shape, PhiloxKey key, double mean = 0.0, double deviation = 1.0,
+                DType dtype = DType::f32);
+
+// --------------------------------------------------------------------------------------- elementwise
+
+Variable add(const Variable& a, const Variable& b);
+Variable sub(const Variable& a, const Variable& b);
+Variable mul(const Variable& a, const Variable& b);
+Variable div(const Variable& a, const Variable& b);
+/// At equal arguments the gradient goes to a.
+Variable maximum(const Variable& a, const Variable& b);
+Variable minimum(const Variable& a, const Variable& b);
+
+/// scale * x + shift.
+Variable affine(const Variable& x, double scale, double shift);
+Variable neg(const Variable& x);
+Variable abs(const Variable& x);
+/// -1, 0 or 1; its derivative is zero.
+Variable sign(const Variable& x);
+Variable exp(const Variable& x);
+Variable log(const Variable& x);
+Variable log1p(const Variable& x);
+Variable sqrt(const Variable& x);
+Variable rsqrt(const Variable& x);
+Variable reciprocal(const Variable& x);
+Variable sin(const Variable& x);
+Variable cos(const Variable& x);
+Variable tanh(const Variable& x);
+Variable sigmoid(const Variable& x);
+Variable erf(const Variable& x);
+/// max(x, 0); its derivative at 0 is 0.
+Variable relu(const Variable& x);
+/// x to a constant power.
+Variable pow(const Variable& x, double exponent);
+Variable square(const Variable& x);
+
+inline Variable add(const Variable& a, double b) { return affine(a, 1.0, b); }
+inline Variable add(double a, const Variable& b) { return affine(b, 1.0, a); }
+inline Variable sub(const Variable& a, double b) { return affine(a, 1.0, -b); }
+inline Variable sub(double a, const Variable& b) { return affine(b, -1.0, a); }
+inline Variable mul(const Variable& a, double b) { return affine(a, b, 0.0); }
+inline Variable mul(double a, const Variable& b) { return affine(b, a, 0.0); }
+inline Variable div(const Variable& a, double b) { return affine(a, 1.0 / b, 0.0); }
+
+inline Variable operator-(const Variable& a) { return neg(a); }
+inline Variable operator+(const Variable& a, const Variable& b) { return add(a, b); }
+inline Variable operator-(const Variable& a, const Variable& b) { return sub(a, b); }
+inline Variable operator*(const Variable& a, const Variable& b) { return mul(a, b); }
+inline Variable operator/(const Variable& a, const Variable& b) { return div(a, b); }
+inline Variable operator+(const Variable& a, double b) { return add(a, b); }
+inline Variable operator-(const Variable& a, double b) { return sub(a, b); }
+inline Variable operator*(const Variable& a, double b) { return mul(a, b); }
+inline Variable operator/(const Variable& a, double b) { return div(a, b); }
+inline Variable operator+(double a, const Variable& b) { return add(a, b); }
+inline Variable operator-(double a, const Variable& b) { return sub(a, b); }
+inline Variable operator*(double a, const Variable& b) { return mul(a, b); }
+
+// Comparisons give bool and stay outside the graph.
+Variable equal(const Variable& a, const Variable& b);
+Variable not_equal(const Variable& a, const Variable& b);
+Variable less(const Variable& a, const Variable& b);
+Variable less_equal(const Variable& a, const Variable& b);
+Variable greater(const Variable& a, const Variable& b);
+Variable greater_equal(const Variable& a, const Variable& b);
+/// condition ? a : b; the condition is bool.
+Variable where(const Variable& condition, const Variable& a, const Variable& b);
+
+// -------------------------------------------------------------------------- shape, layout and dtype
+
+/// The same value as a new variable: gradients can be taken with respect to one use of x.
+Variable alias(const Variable& x);
+/// Converts the dtype; the gradient is converted back.
+Variable cast(const Variable& x, DType dtype);
+/// Row-major copy, or x itself when it is so already.
+Variable contiguous(const Variable& x);
+/// One extent may be -1: what is left. A view where the strides allow it, else a copy.
+Variable reshape(const Variable& x, const Shape& shape);
+Variable permute(const Variable& x, std::span<const int> order);
+Variable permute(const Variable& x, std::initializer_list<int> order);
+Variable transpose(const Variable& x, int axis_a, int axis_b);
+Variable expand(const Variable& x, const Shape& shape);
+Variable unsqueeze(const Variable& x, int axis);
+Variable squeeze(const Variable& x, int axis);
+inline constexpr std::int64_t to_end = std::numeric_limits<std::int64_t>::max();
+/// Elements start, start + step, ... below stop; negative positions count from the end.
+Variable slice(const Variable& x, int axis, std::int64_t start, std::int64_t stop = to_end,
+               std::int64_t step = 1);
+/// One index of an axis, which disappears.
+Variable select(const Variable& x, int axis, std::int64_t index);
+/// Zeros of extent `size` along `axis` with x at start, start + step, ...: the adjoint of slice.
+Variable pad(const Variable& x, int axis, std::int64_t size, std::int64_t start, std::int64_t step = 1);
+Variable concat(std::span<const Variable> parts, int axis);
+Variable stack(std::span<const Variable> parts, int axis);
+
+// ---------------------------------------------------------------------------------------- reductions
+
+/// Over the given axes; none given means all.
+Variable sum(const Variable& x, std::initializer_list<int> axes = {}, bool keep_axes = false);
+Variable mean(const Variable& x, std::initializer_list<int> axes = {}, bool keep_axes = false);
+/// Sums over what broadcasting from `shape` to x's shape repeated: the adjoint of expand.
+Variable sum_to(const Variable& x, const Shape& shape);
+/// Largest element along one axis; equal largest elements share the gradient.
+Variable max(const Variable& x, int axis, bool keep_axis = false);
+
+// ------------------------------------------------------------------------------------ linear algebra
+
+/// (..., m, k) x (..., k, n) -> (..., m, n); leading axes broadcast.
+Variable matmul(const Variable& a, const Variable& b);
+
+}  // namespace mettle

@@ -1,0 +1,46 @@
+// Constants and random values.
+#include <cmath>
+#include <numbers>
+
+#include "autograd/ops/support.h"
+#include "kernels/random.h"
+
+namespace mettle {
+
+Variable full(const Shape& shape, double value, DType dtype, Device device) {
+  return Variable(ops::filled(shape, value, dtype, device));
+}
+
+Variable full_like(const Variable& x, double value) {
+  return Variable(ops::filled(x.shape(), value, x.dtype(), x.device()));
+}
+
+Variable arange(std::int64_t n) {
+  METTLE_CHECK(ShapeError, n >= 0, "arange: {} is negative", n);
+  Tensor y = Tensor::empty({n}, DType::i64);
+  for (std::int64_t i = 0; i < n; ++i) y.data<std::int64_t>()[i] = i;
+  return Variable(std::move(y));
+}
+
+namespace {
+
+Variable random(kernels::Distribution distribution, const Shape& shape, PhiloxKey key, double a, double b,
+                DType dtype) {
+  Tensor y = Tensor::empty(shape, dtype);
+  kernels::random_fill(current_stream(y.device()), {distribution, dtype, y.data(), y.numel(), key, a, b});
+  return Variable(std::move(y));
+}
+
+}  // namespace
+
+Variable uniform(const Shape& shape, PhiloxKey key, double low, double high, DType dtype) {
+  METTLE_CHECK(ValueError, low <= high, "uniform: low {} is above high {}", low, high);
+  return random(kernels::Distribution::uniform, shape, key, low, high, dtype);
+}
+
+Variable normal(const Shape& shape, PhiloxKey key, double mean, double deviation, DType dtype) {
+  METTLE_CHECK(ValueError, deviation >= 0, "normal: the deviation {} is negative", deviation);
+  return random(kernels::Distribution::normal, shape, key, mean, deviation, dtype);
+}
+
+}  // namespace mettle

@@ -1,0 +1,29 @@
+// What the operations share: checks of operands and launches of the basic kernels on tensors.
+#pragma once
+
+#include <string_view>
+
+#include "autograd/node.h"
+#include "autograd/ops.h"
+#include "engine/exec.h"
+#include "kernels/elementwise.h"
+
+namespace mettle::ops {
+
+/// One dtype and one device for two operands, or DTypeError / DeviceError naming `operation`.
+void check_same(const Tensor& a, const Tensor& b, std::string_view operation);
+/// A floating dtype, or DTypeError.
+void check_floating(const Tensor& x, std::string_view operation);
+
+/// op(x) for every element, dense.
+Tensor map(kernels::UnaryOp op, const Tensor& x, double alpha = 1.0, double beta = 0.0);
+/// op(a, b) with broadcasting, dense.
+Tensor map(kernels::BinaryOp op, const Tensor& a, const Tensor& b, std::string_view operation);
+/// Copies x into y with conversion; equal shapes, any strides.
+void copy_into(const Tensor& x, const Tensor& y);
+/// x itself when dense in row-major order, else a copy that is.
+Tensor dense(const Tensor& x);
+/// Dense tensor with every element equal to `value`.
+Tensor filled(const Shape& shape, double value, DType dtype, Device device);
+
+}  // namespace mettle::ops

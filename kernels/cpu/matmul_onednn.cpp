@@ -1,0 +1,164 @@
+// Matrix products through oneDNN, f32 and bf16. Creating a primitive costs many times its execution for the
+// sizes of a small encoder, so finished primitives are kept, least recently used first out, per thread.
+#include <dnnl.hpp>
+
+#include <cstring>
+#include <list>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/tensor.h"
+#include "kernels/copy.h"
+#include "kernels/cpu/matmul_shapes.h"
+#include "kernels/cpu/register.h"
+
+namespace mettle::kernels::cpu {
+namespace {
+
+using dims = dnnl::memory::dims;
+
+/// Everything a primitive depends on, as a string of bytes.
+using Key = std::vector<std::int64_t>;
+
+struct KeyHash {
+  std::size_t operator()(const Key& key) const {
+    std::uint64_t h = 0x9E3779B97F4A7C15ull;
+    for (const std::int64_t v : key) h = (h ^ static_cast<std::uint64_t>(v)) * 0x100000001B3ull + (h >> 29);
+    return static_cast<std::size_t>(h);
+  }
+};
+
+struct Product {
+  dnnl::matmul primitive;
+  dnnl::memory a, b, c;
+};
+
+dnnl::engine& cpu_engine() {
+  static auto* engine = new dnnl::engine(dnnl::engine::kind::cpu, 0);
+  return *engine;
+}
+
+class Cache {
+ public:
+  Product& get(const MatmulArgs& args) {
+    Key key{static_cast<std::int64_t>(args.dtype), args.m, args.n, args.k, args.a_row, args.a_column,
+            args.b_row, args.b_column};
+    for (int i = 0; i < args.batch.rank(); ++i)
+      key.insert(key.end(), {args.batch[i], args.a_batch[i], args.b_batch[i]});
+    if (const auto found = index_.find(key); found != index_.end()) {
+      order_.splice(order_.begin(), order_, found->second);
+      return found->second->second;
+    }
+    order_.emplace_front(key, make(args));
+    index_.emplace(std::move(key), order_.begin());
+    if (order_.size() > capacity) {
+      index_.erase(order_.back().first);
+      order_.pop_back();
+    }
+    return order_.front().second;
+  }
+
+ private:
+  static constexpr std::size_t capacity = 512;
+
+  static Product make(const MatmulArgs& args) {
+    const auto type = args.dtype == DType::bf16 ? dnnl::memory::data_type::bf16 : dnnl::memory::data_type::f32;
+    const int rank = args.batch.rank();
+    dims a, b, c, a_strides, b_strides;
+    for (int i = 0; i < rank; ++i) {
+      a.push_back(args.a_batch[i] == 0 ? 1 : args.batch[i]);
+      b.push_back(args.b_batch[i] == 0 ? 1 : args.batch[i]);
+      c.push_back(args.batch[i]);
+      a_strides.push_back(args.a_batch[i] == 0 ? args.m * args.k : args.a_batch[i]);
+      b_strides.push_back(args.b_batch[i] == 0 ? args.k * args.n : args.b_batch[i]);
+    }
+    a.insert(a.end(), {args.m, args.k});
+    b.insert(b.end(), {args.k, args.n});
+    c.insert(c.end(), {args.m, args.n});
+    a_strides.insert(a_strides.end(), {args.a_row, args.a_column});
+    b_strides.insert(b_strides.end(), {args.b_row, args.b_column});
+    const Strides c_dense = contiguous_strides(Shape(std::span<const std::int64_t>(c)));
+    const dims c_strides(c_dense.begin(), c_dense.end());
+    const dnnl::memory::desc ad(a, type, a_strides), bd(b, type, b_strides), cd(c, type, c_strides);
+    const dnnl::engine& engine = cpu_engine();
+    const dnnl::matmul::primitive_desc pd(dnnl::matmul::desc(ad, bd, cd), engine);
+    return {dnnl::matmul(pd), dnnl::memory(ad, engine, nullptr), dnnl::memory(bd, engine, nullptr),
+            dnnl::memory(cd, engine, nullptr)};
+  }
+
+  std::list<std::pair<Key, Product>> order_;
+  std::unordered_map<Key, std::list<std::pair<Key, Product>>::iterator, KeyHash> index_;
+};
+
+void run_onednn(const Stream&, const MatmulArgs& original) {
+  const MatmulArgs args = merge_batch(original);
+  if (numel(args.batch) == 0 || args.m == 0 || args.n == 0) return;
+  thread_local Cache cache;
+  thread_local dnnl::stream stream(cpu_engine());
+  Product& product = cache.get(args);
+  product.a.set_data_handle(const_cast<void*>(args.a));
+  product.b.set_data_handle(const_cast<void*>(args.b));
+  product.c.set_data_handle(args.c);
+  product.primitive.execute(
+      stream, {{DNNL_ARG_SRC, product.a}, {DNNL_ARG_WEIGHTS, product.b}, {DNNL_ARG_DST, product.c}});
+}
+
+// oneDNN wants one of the two strides of a matrix to be 1 and the other to reach past a row.
+bool is_plain(std::int64_t rows, std::int64_t columns, std::int64_t row, std::int64_t column) {
+  return (column == 1 && (row >= columns || rows == 1)) || (row == 1 && (column >= rows || columns == 1));
+}
+
+bool onednn_takes(const MatmulArgs& args) {
+  const bool type = args.dtype == DType::f32 ||
+                    (args.dtype == DType::bf16 && dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core);
+  return type && args.k > 0 && args.batch.rank() <= 4 && is_plain(args.m, args.k, args.a_row, args.a_column) &&
+         is_plain(args.k, args.n, args.b_row, args.b_column);
+}
+
+/// A matrix batch as dense f32: what is left for types and strides that no other variant takes.
+Tensor widen(const MatmulArgs& args, const void* x, std::int64_t rows, std::int64_t columns,
+             std::int64_t row, std::int64_t column, const Strides& batch) {
+  CopyArgs copy_args;
+  copy_args.x = x;
+  copy_args.x_dtype = args.dtype;
+  copy_args.y_dtype = DType::f32;
+  copy_args.shape = args.batch;
+  copy_args.x_strides = batch;
+  copy_args.shape.push_back(rows);
+  copy_args.shape.push_back(columns);
+  copy_args.x_strides.push_back(row);
+  copy_args.x_strides.push_back(column);
+  const Tensor y = Tensor::empty(copy_args.shape, DType::f32);
+  copy_args.y = y.data();
+  copy_args.y_strides = y.strides();
+  copy({Device::cpu()}, copy_args);
+  return y;
+}
+
+void run_widened(const Stream& stream, const MatmulArgs& original) {
+  MatmulArgs args = merge_batch(original);
+  const std::int64_t products = numel(args.batch);
+  if (products * args.m * args.n == 0) return;
+  const Tensor a = widen(args, args.a, args.m, args.k, args.a_row, args.a_column, args.a_batch);
+  const Tensor b = widen(args, args.b, args.k, args.n, args.b_row, args.b_column, args.b_batch);
+  const Tensor c = Tensor::empty({products, args.m, args.n}, DType::f32);
+  MatmulArgs wide{DType::f32, args.m, args.n, args.k, a.data(), b.data(), c.data(), args.k, 1, args.n, 1,
+                  args.batch, contiguous_strides(args.batch), contiguous_strides(args.batch)};
+  for (int i = 0; i < args.batch.rank(); ++i) {
+    wide.a_batch[i] *= args.m * args.k;
+    wide.b_batch[i] *= args.k * args.n;
+  }
+  matmul(stream, wide);
+  copy(stream, {c.data(), args.c, DType::f32, args.dtype, c.shape(), c.strides(), c.strides()});
+}
+
+bool is_16_bit(const MatmulArgs& args) { return args.dtype == DType::bf16 || args.dtype == DType::f16; }
+
+}  // namespace
+
+void register_matmul_onednn() {
+  matmul.add({"onednn", DeviceType::cpu, 10, onednn_takes, run_onednn});
+  matmul.add({"widened", DeviceType::cpu, 0, is_16_bit, run_widened});
+}
+
+}  // namespace mettle::kernels::cpu
