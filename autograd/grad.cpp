@@ -1,6 +1,7 @@
-// The backward walk. Three passes over the part of the graph that matters: collect the nodes between
-// outputs and inputs, mark those that lead to an input, run their rules from the newest to the oldest.
-// Nothing recurses, and nothing is written into shared nodes except what free_saved() drops.
+// The backward walk. Three passes over the part of the graph that matters: collect the nodes
+// between outputs and inputs, mark those that lead to an input, run their rules from the newest to
+// the oldest. Nothing recurses, and nothing is written into shared nodes except what free_saved()
+// drops.
 #include "autograd/grad.h"
 
 #include <algorithm>
@@ -63,9 +64,8 @@ void check_gradient(const char* name, std::size_t i, const Variable& dx, const E
   METTLE_CHECK(DTypeError, dx.dtype() == want.dtype,
                "{}: gradient {} has dtype {}, its value has {}", name, i, to_string(dx.dtype()),
                to_string(want.dtype));
-  METTLE_CHECK(DeviceError, dx.device() == want.device,
-               "{}: gradient {} is on {}, its value on {}", name, i, to_string(dx.device()),
-               to_string(want.device));
+  METTLE_CHECK(DeviceError, dx.device() == want.device, "{}: gradient {} is on {}, its value on {}",
+               name, i, to_string(dx.device()), to_string(want.device));
 }
 
 class Walk {
@@ -199,9 +199,11 @@ class Walk {
     if (!records_[index].propagates) return;
     const Ref<Node> node = records_[index].node;
     const auto first = gradients_.begin() + records_[index].first_gradient;
-    const Variables dys(std::make_move_iterator(first),
-                        std::make_move_iterator(first + static_cast<std::ptrdiff_t>(node->outputs().size())));
-    const bool any = std::any_of(dys.begin(), dys.end(), [](const Variable& v) { return v.defined(); });
+    const Variables dys(
+        std::make_move_iterator(first),
+        std::make_move_iterator(first + static_cast<std::ptrdiff_t>(node->outputs().size())));
+    const bool any =
+        std::any_of(dys.begin(), dys.end(), [](const Variable& v) { return v.defined(); });
     settle_edges(index, *node, any ? run_rule(index, node, dys) : Variables(node->edges().size()));
   }
 

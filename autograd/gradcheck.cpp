@@ -1,3 +1,4 @@
+// Central differences against grad(): the numeric side of gradcheck and gradgradcheck.
 #include "autograd/gradcheck.h"
 
 #include <cmath>
@@ -11,8 +12,9 @@ Variables random_cotangents(const Variables& outputs, std::uint64_t seed) {
   Generator generator(seed);
   Variables us;
   for (const Variable& y : outputs)
-    us.push_back(is_floating(y.dtype()) ? normal(y.shape(), generator.next_key(), 0.0, 1.0, y.dtype())
-                                        : Variable());
+    us.push_back(is_floating(y.dtype())
+                     ? normal(y.shape(), generator.next_key(), 0.0, 1.0, y.dtype())
+                     : Variable());
   return us;
 }
 
@@ -69,8 +71,8 @@ class Checker {
   void check_input(std::size_t i, const Variable& gradient) {
     const Tensor original = inputs_[i].value();
     const std::vector<double> values = original.to_vector<double>();
-    const std::vector<double> analytic = gradient ? gradient.value().to_vector<double>()
-                                                  : std::vector<double>(values.size(), 0.0);
+    const std::vector<double> analytic =
+        gradient ? gradient.value().to_vector<double>() : std::vector<double>(values.size(), 0.0);
     for (std::size_t j = 0; j < values.size(); ++j) {
       const auto at = [&](double offset) {
         std::vector<double> moved = values;
@@ -91,8 +93,8 @@ class Checker {
     if (good && error <= report_.worst) return;
     if (!(error <= report_.worst) && report_.ok) {
       report_.worst = error;
-      report_.where = fmt::format("input {}, element {}: analytic {:.12g}, numeric {:.12g}", input, element,
-                                  analytic, numeric);
+      report_.where = fmt::format("input {}, element {}: analytic {:.12g}, numeric {:.12g}", input,
+                                  element, analytic, numeric);
     }
     report_.ok = report_.ok && good;
   }

@@ -101,8 +101,9 @@ Node::~Node() { live_nodes.fetch_sub(1, std::memory_order_relaxed); }
 std::size_t Node::live_count() { return live_nodes.load(std::memory_order_relaxed); }
 
 void Node::destroy(Node* node) noexcept {
-  // Deleting a node drops its edges and saved variables, which may end further nodes: those enter here
-  // again and are queued, so the depth of the stack does not depend on the length of the chain.
+  // Deleting a node drops its edges and saved variables, which may end further nodes: those enter
+  // here again and are queued, so the depth of the stack does not depend on the length of the
+  // chain.
   thread_local std::vector<Node*>* pending = nullptr;
   if (pending) {
     pending->push_back(node);

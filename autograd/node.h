@@ -1,4 +1,5 @@
-// Node: the record of one operation, and the tools with which operations write their gradient rules.
+// Node: the record of one operation, and the tools with which operations write their gradient
+// rules.
 //
 //   Variable tanh(const Variable& x) {
 //     Tensor y = ...;
@@ -8,7 +9,8 @@
 //     });
 //   }
 //
-// A rule sees Variables only and is written with public operations, so it can itself be differentiated.
+// A rule sees Variables only and is written with public operations, so it can itself be
+// differentiated.
 #pragma once
 
 #include <cstdint>
@@ -66,7 +68,8 @@ struct Edge {
   std::uint32_t output = 0;
 };
 
-/// An input kept for the gradient rule. Reading it through Backward checks that nobody wrote into it.
+/// An input kept for the gradient rule. Reading it through Backward checks that nobody wrote into
+/// it.
 class Saved {
  public:
   Saved() = default;
@@ -107,7 +110,8 @@ class Backward {
   std::span<const std::uint8_t> needed() const { return needed_; }
   /// A saved input. Throws AutogradError when its storage was written since.
   const Variable& operator()(const Saved& saved) const;
-  /// A saved output, connected to its node again. Throws AutogradError when its storage was written since.
+  /// A saved output, connected to its node again. Throws AutogradError when its storage was written
+  /// since.
   Variable output(const SavedOutput& saved) const;
 
  private:
@@ -118,8 +122,7 @@ class Backward {
 
 namespace detail {
 
-template <class Rule>
-class RuleNode final : public Node {
+template <class Rule> class RuleNode final : public Node {
  public:
   RuleNode(const char* name, std::vector<Edge> edges, std::vector<OutputMeta> outputs, Rule&& rule)
       : Node(name, std::move(edges), std::move(outputs)), rule_(std::move(rule)) {}
@@ -137,9 +140,10 @@ OutputMeta meta_of(const Tensor& output);
 
 }  // namespace detail
 
-/// Wraps the outputs of an operation. When recording is on and an input requires a gradient they become
-/// outputs of a new node with this rule: (const Backward&) -> Variables, one per input, null where zero.
-/// `name` must outlive the node (a literal). Null inputs are allowed; their gradient is ignored.
+/// Wraps the outputs of an operation. When recording is on and an input requires a gradient they
+/// become outputs of a new node with this rule: (const Backward&) -> Variables, one per input, null
+/// where zero. `name` must outlive the node (a literal). Null inputs are allowed; their gradient is
+/// ignored.
 template <class Rule>
 Variables record_all(const char* name, std::span<const Tensor> outputs,
                      std::span<const Variable* const> inputs, Rule rule) {

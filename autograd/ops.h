@@ -1,7 +1,9 @@
-// The catalogue of operations. Every one can be differentiated to any order where its inputs are floating.
+// The catalogue of operations. Every one can be differentiated to any order where its inputs are
+// floating.
 //
-// Common rules. Two operands broadcast as in NumPy and must have one dtype and one device. Axes may be counted
-// from the end (-1 is the last). Errors are thrown before any work: ShapeError, DTypeError, DeviceError.
+// Common rules. Two operands broadcast as in NumPy and must have one dtype and one device. Axes may
+// be counted from the end (-1 is the last). Errors are thrown before any work: ShapeError,
+// DTypeError, DeviceError.
 #pragma once
 
 #include <cstdint>
@@ -14,9 +16,11 @@
 
 namespace mettle {
 
-// ------------------------------------------------------------------------------------------ creation
+// ------------------------------------------------------------------------------------------
+// creation
 
-Variable full(const Shape& shape, double value, DType dtype = DType::f32, Device device = Device::cpu());
+Variable full(const Shape& shape, double value, DType dtype = DType::f32,
+              Device device = Device::cpu());
 Variable full_like(const Variable& x, double value);
 /// 0, 1, ..., n - 1 as i64.
 Variable arange(std::int64_t n);
@@ -27,7 +31,8 @@ Variable uniform(const Shape& shape, PhiloxKey key, double low = 0.0, double hig
 Variable normal(const Shape& shape, PhiloxKey key, double mean = 0.0, double deviation = 1.0,
                 DType dtype = DType::f32);
 
-// --------------------------------------------------------------------------------------- elementwise
+// ---------------------------------------------------------------------------------------
+// elementwise
 
 Variable add(const Variable& a, const Variable& b);
 Variable sub(const Variable& a, const Variable& b);
@@ -91,7 +96,8 @@ Variable greater_equal(const Variable& a, const Variable& b);
 /// condition ? a : b; the condition is bool.
 Variable where(const Variable& condition, const Variable& a, const Variable& b);
 
-// -------------------------------------------------------------------------- shape, layout and dtype
+// -------------------------------------------------------------------------- shape, layout and
+// dtype
 
 /// The same value as a new variable: gradients can be taken with respect to one use of x.
 Variable alias(const Variable& x);
@@ -114,11 +120,13 @@ Variable slice(const Variable& x, int axis, std::int64_t start, std::int64_t sto
 /// One index of an axis, which disappears.
 Variable select(const Variable& x, int axis, std::int64_t index);
 /// Zeros of extent `size` along `axis` with x at start, start + step, ...: the adjoint of slice.
-Variable pad(const Variable& x, int axis, std::int64_t size, std::int64_t start, std::int64_t step = 1);
+Variable pad(const Variable& x, int axis, std::int64_t size, std::int64_t start,
+             std::int64_t step = 1);
 Variable concat(std::span<const Variable> parts, int axis);
 Variable stack(std::span<const Variable> parts, int axis);
 
-// ---------------------------------------------------------------------------------------- reductions
+// ----------------------------------------------------------------------------------------
+// reductions
 
 /// Over the given axes; none given means all.
 Variable sum(const Variable& x, std::initializer_list<int> axes = {}, bool keep_axes = false);
@@ -128,7 +136,8 @@ Variable sum_to(const Variable& x, const Shape& shape);
 /// Largest element along one axis; equal largest elements share the gradient.
 Variable max(const Variable& x, int axis, bool keep_axis = false);
 
-// ------------------------------------------------------------------------------------ linear algebra
+// ------------------------------------------------------------------------------------ linear
+// algebra
 
 /// (..., m, k) x (..., k, n) -> (..., m, n); leading axes broadcast.
 Variable matmul(const Variable& a, const Variable& b);

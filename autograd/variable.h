@@ -1,8 +1,8 @@
 // Variable: a Tensor together with the record of how it was computed.
 //
-// A Variable is a cheap shared handle and never changes its value: operations make new ones. The record
-// (a Node with edges to the nodes of its inputs) exists only when some input requires a gradient and
-// recording is on in this thread (see NoGrad). Thread-safe in the way of shared_ptr.
+// A Variable is a cheap shared handle and never changes its value: operations make new ones. The
+// record (a Node with edges to the nodes of its inputs) exists only when some input requires a
+// gradient and recording is on in this thread (see NoGrad). Thread-safe in the way of shared_ptr.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,8 @@ class Variable {
  public:
   /// A null Variable: stands for a gradient that is zero, or for an absent optional input.
   Variable() = default;
-  /// A leaf. Gradients can be taken with respect to it when `requires_grad`; only floating dtypes may.
+  /// A leaf. Gradients can be taken with respect to it when `requires_grad`; only floating dtypes
+  /// may.
   explicit Variable(Tensor value, bool requires_grad = false);
 
   bool defined() const { return static_cast<bool>(impl_); }
@@ -45,7 +46,8 @@ class Variable {
   /// A leaf of the same value that requires a gradient.
   Variable detach_requires_grad() const { return Variable(value(), true); }
 
-  /// Where the gradient of this value arrives; null when it requires none. Makes a leaf's node on demand.
+  /// Where the gradient of this value arrives; null when it requires none. Makes a leaf's node on
+  /// demand.
   Edge edge() const;
   /// Two handles of one variable.
   friend bool operator==(const Variable& a, const Variable& b) { return a.impl_ == b.impl_; }

@@ -1,5 +1,6 @@
-// Device memory. Each device has one allocator; the CPU's keeps freed blocks for reuse within a bound,
-// because a training step asks for the same sizes again and again and fresh pages cost more than the work.
+// Device memory. Each device has one allocator; the CPU's keeps freed blocks for reuse within a
+// bound, because a training step asks for the same sizes again and again and fresh pages cost more
+// than the work.
 #pragma once
 
 #include <cstddef>
@@ -24,8 +25,8 @@ struct AllocatorStats {
 class Allocator {
  public:
   virtual ~Allocator() = default;
-  /// At least `bytes` bytes, uninitialised; null for 0. Throws MemoryError with the statistics when the
-  /// system or the configured limit refuses.
+  /// At least `bytes` bytes, uninitialised; null for 0. Throws MemoryError with the statistics when
+  /// the system or the configured limit refuses.
   virtual void* allocate(std::size_t bytes) = 0;
   /// Gives back a block of allocate(bytes).
   virtual void deallocate(void* block, std::size_t bytes) noexcept = 0;
@@ -36,7 +37,8 @@ class Allocator {
   virtual void set_limits(std::size_t live_bytes, std::size_t cached_bytes) = 0;
 };
 
-/// The allocator of a device. Throws DeviceError for a device that this build or machine does not have.
+/// The allocator of a device. Throws DeviceError for a device that this build or machine does not
+/// have.
 Allocator& allocator(Device device);
 
 }  // namespace mettle

@@ -1,5 +1,5 @@
-// The CPU allocator: size classes with four steps per power of two (at most 25 % waste), one free list
-// per class, a bound on cached bytes, and an optional bound on live bytes.
+// The CPU allocator: size classes with four steps per power of two (at most 25 % waste), one free
+// list per class, a bound on cached bytes, and an optional bound on live bytes.
 #include <array>
 #include <bit>
 #include <cstdlib>
@@ -38,14 +38,16 @@ class CpuAllocator final : public Allocator {
 
   void* allocate(std::size_t bytes) override {
     if (bytes == 0) return nullptr;
-    METTLE_CHECK(MemoryError, bytes <= max_request, "allocate: {} bytes is beyond any machine", bytes);
+    METTLE_CHECK(MemoryError, bytes <= max_request, "allocate: {} bytes is beyond any machine",
+                 bytes);
     const SizeClass c = size_class(bytes);
     {
       const std::lock_guard lock(mutex_);
-      METTLE_CHECK(MemoryError, c.bytes <= live_limit_ - std::min(live_limit_, stats_.live_bytes),
-                   "allocate: {} bytes would pass the limit of {} with {} live; use smaller batches "
-                   "or raise it with set_limits()",
-                   bytes, live_limit_, stats_.live_bytes);
+      METTLE_CHECK(
+          MemoryError, c.bytes <= live_limit_ - std::min(live_limit_, stats_.live_bytes),
+          "allocate: {} bytes would pass the limit of {} with {} live; use smaller batches "
+          "or raise it with set_limits()",
+          bytes, live_limit_, stats_.live_bytes);
       ++stats_.allocations;
       if (auto& list = free_[c.index]; !list.empty()) {
         void* block = list.back();

@@ -1,4 +1,5 @@
-// Intrusive reference counting for the three objects that are shared everywhere: storages, variables, nodes.
+// Intrusive reference counting for the three objects that are shared everywhere: storages,
+// variables, nodes.
 #pragma once
 
 #include <atomic>
@@ -7,8 +8,8 @@
 
 namespace mettle {
 
-/// Base of a reference-counted object. A derived class D may define `static void destroy(D*)` to take
-/// care of its own end; otherwise it is deleted.
+/// Base of a reference-counted object. A derived class D may define `static void destroy(D*)` to
+/// take care of its own end; otherwise it is deleted.
 class RefCounted {
  public:
   RefCounted() = default;
@@ -28,8 +29,7 @@ class RefCounted {
 };
 
 /// A counted pointer to a RefCounted.
-template <class T>
-class Ref {
+template <class T> class Ref {
  public:
   Ref() = default;
   explicit Ref(T* object) noexcept : object_(object) {

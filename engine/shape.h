@@ -70,7 +70,7 @@ class Dims {
                  rank, max_rank);
   }
 
-  std::array<std::int64_t, max_rank> values_;
+  std::array<std::int64_t, max_rank> values_{};
   std::uint8_t rank_ = 0;
 };
 

@@ -1,3 +1,4 @@
+// Views and their strides. Nothing here touches elements except item() and to_vector().
 #include "engine/tensor.h"
 
 namespace mettle {
@@ -32,7 +33,8 @@ bool Tensor::is_contiguous() const {
 double Tensor::item() const {
   METTLE_CHECK(ShapeError, numel_ == 1, "item: the tensor has shape {}, not one element",
                to_string(shape_));
-  return dispatch_any(dtype_, [&]<class E>() { return static_cast<double>(*static_cast<const E*>(data())); });
+  return dispatch_any(
+      dtype_, [&]<class E>() { return static_cast<double>(*static_cast<const E*>(data())); });
 }
 
 Tensor Tensor::permute(std::span<const int> order) const {
@@ -94,8 +96,8 @@ Tensor Tensor::unsqueeze(int axis) const {
   return out;
 }
 
-// Walks both shapes from the last axis: a group of new axes must cover a group of old axes that can be
-// stepped through with one stride.
+// Walks both shapes from the last axis: a group of new axes must cover a group of old axes that can
+// be stepped through with one stride.
 bool Tensor::view_strides(const Shape& shape, Strides& strides) const {
   strides = contiguous_strides(shape);
   if (numel_ == 0 || is_contiguous()) return true;

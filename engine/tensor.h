@@ -1,5 +1,6 @@
-// A strided view of typed elements in a Storage. A Tensor is a value: copying it copies the view, not the
-// elements, and every view of one storage sees the same bytes. It knows nothing of gradients.
+// A strided view of typed elements in a Storage. A Tensor is a value: copying it copies the view,
+// not the elements, and every view of one storage sees the same bytes. It knows nothing of
+// gradients.
 #pragma once
 
 #include <cstring>
@@ -23,16 +24,14 @@ class Tensor {
   /// All bits zero, row-major.
   static Tensor zeros(const Shape& shape, DType dtype = DType::f32, Device device = Device::cpu());
   /// A copy of `values` on the CPU. Throws ShapeError when their number differs from the shape's.
-  template <class T>
-  static Tensor from(std::span<const T> values, const Shape& shape) {
+  template <class T> static Tensor from(std::span<const T> values, const Shape& shape) {
     Tensor t = empty(shape, dtype_of<T>);
     METTLE_CHECK(ShapeError, t.numel() == static_cast<std::int64_t>(values.size()),
                  "Tensor::from: {} values do not fill shape {}", values.size(), to_string(shape));
     if (!values.empty()) std::memcpy(t.data(), values.data(), values.size_bytes());
     return t;
   }
-  template <class T>
-  static Tensor from(const std::vector<T>& values, const Shape& shape) {
+  template <class T> static Tensor from(const std::vector<T>& values, const Shape& shape) {
     return from(std::span<const T>(values), shape);
   }
 
@@ -57,8 +56,7 @@ class Tensor {
            static_cast<std::size_t>(offset_) * size_of(dtype_);
   }
   /// The same, typed. Throws DTypeError when T is not the element type.
-  template <class T>
-  T* data() const {
+  template <class T> T* data() const {
     METTLE_CHECK(DTypeError, dtype_of<T> == dtype_, "tensor of dtype {} read as {}",
                  to_string(dtype_), to_string(dtype_of<T>));
     return static_cast<T*>(data());
@@ -66,12 +64,13 @@ class Tensor {
   /// The only element of a one-element CPU tensor, converted. Throws ShapeError otherwise.
   double item() const;
   /// All elements of a CPU tensor in row-major order, converted to T.
-  template <class T>
-  std::vector<T> to_vector() const {
+  template <class T> std::vector<T> to_vector() const {
     std::vector<T> out;
     out.reserve(static_cast<std::size_t>(numel_));
     dispatch_any(dtype_, [&]<class E>() {
-      for_each_offset([&](std::int64_t at) { out.push_back(static_cast<T>(static_cast<const E*>(data())[at])); });
+      for_each_offset([&](std::int64_t at) {
+        out.push_back(static_cast<T>(static_cast<const E*>(data())[at]));
+      });
     });
     return out;
   }
@@ -79,22 +78,24 @@ class Tensor {
   // Views: no copy, the same storage. Each throws ShapeError naming what does not fit.
   Tensor permute(std::span<const int> order) const;
   Tensor transpose(int axis_a, int axis_b) const;
-  /// Elements start, start+step, ... below stop along one axis; 0 <= start <= stop <= size, step >= 1.
+  /// Elements start, start+step, ... below stop along one axis; 0 <= start <= stop <= size, step
+  /// >= 1.
   Tensor slice(int axis, std::int64_t start, std::int64_t stop, std::int64_t step = 1) const;
   /// Repeats extents of 1 (and new leading axes) by stride 0.
   Tensor expand(const Shape& shape) const;
   Tensor unsqueeze(int axis) const;
-  /// Whether `shape` can be had as a view; `can_view` is true for every contiguous tensor of equal size.
+  /// Whether `shape` can be had as a view; `can_view` is true for every contiguous tensor of equal
+  /// size.
   bool can_view(const Shape& shape) const;
   Tensor view(const Shape& shape) const;
 
   std::uint32_t version() const { return storage_->version(); }
-  /// To be called by whatever writes into an existing tensor, so that saved values are known to be stale.
+  /// To be called by whatever writes into an existing tensor, so that saved values are known to be
+  /// stale.
   void note_write(const char* operation) const { storage_->note_write(operation); }
 
  private:
-  template <class F>
-  void for_each_offset(F&& f) const {
+  template <class F> void for_each_offset(F&& f) const {
     if (numel_ == 0) return;
     Dims index = Dims::filled(rank(), 0);
     std::int64_t at = 0;

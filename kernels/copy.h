@@ -7,8 +7,8 @@
 
 namespace mettle::kernels {
 
-/// y[i] = convert(x[i]) for every index of `shape`. Strides in elements; y must not overlap x or itself.
-/// Floating to integer truncates towards zero; anything to bool is "not zero".
+/// y[i] = convert(x[i]) for every index of `shape`. Strides in elements; y must not overlap x or
+/// itself. Floating to integer truncates towards zero; anything to bool is "not zero".
 struct CopyArgs {
   const void* x;
   void* y;

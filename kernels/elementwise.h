@@ -10,7 +10,22 @@ namespace mettle::kernels {
 /// The functions of one argument. alpha and beta are parameters of affine (alpha * x + beta) and
 /// power (x to the alpha).
 enum class UnaryOp : std::uint8_t {
-  affine, abs, sign, exp, log, log1p, sqrt, rsqrt, reciprocal, sin, cos, tanh, sigmoid, erf, relu, power
+  affine,
+  abs,
+  sign,
+  exp,
+  log,
+  log1p,
+  sqrt,
+  rsqrt,
+  reciprocal,
+  sin,
+  cos,
+  tanh,
+  sigmoid,
+  erf,
+  relu,
+  power
 };
 
 /// dtype f64 f32 bf16 f16 for all; i64 i32 for affine, abs and sign.

@@ -9,8 +9,9 @@ namespace mettle::kernels {
 
 enum class Distribution : std::uint8_t { uniform, normal };
 
-/// A dense run of n elements. uniform: in [a, b). normal: mean a, deviation b; elements 2i and 2i + 1 are
-/// the two results of one Box-Muller transform of two 32-bit uniforms (f64 uses 53 bits each).
+/// A dense run of n elements. uniform: in [a, b). normal: mean a, deviation b; elements 2i and 2i +
+/// 1 are the two results of one Box-Muller transform of two 32-bit uniforms (f64 uses 53 bits
+/// each).
 struct RandomArgs {
   Distribution distribution;
   DType dtype;  // f64 f32 bf16 f16

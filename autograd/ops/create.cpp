@@ -24,10 +24,11 @@ Variable arange(std::int64_t n) {
 
 namespace {
 
-Variable random(kernels::Distribution distribution, const Shape& shape, PhiloxKey key, double a, double b,
-                DType dtype) {
+Variable random(kernels::Distribution distribution, const Shape& shape, PhiloxKey key, double a,
+                double b, DType dtype) {
   Tensor y = Tensor::empty(shape, dtype);
-  kernels::random_fill(current_stream(y.device()), {distribution, dtype, y.data(), y.numel(), key, a, b});
+  kernels::random_fill(current_stream(y.device()),
+                       {distribution, dtype, y.data(), y.numel(), key, a, b});
   return Variable(std::move(y));
 }
 

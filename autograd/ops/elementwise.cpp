@@ -11,7 +11,8 @@ using kernels::CompareOp;
 using kernels::UnaryOp;
 using ops::map;
 
-// ------------------------------------------------------------------------------------ two arguments
+// ------------------------------------------------------------------------------------ two
+// arguments
 
 Variable add(const Variable& a, const Variable& b) {
   return record("add", map(BinaryOp::add, a.value(), b.value(), "add"), {&a, &b},
@@ -37,12 +38,13 @@ Variable mul(const Variable& a, const Variable& b) {
 }
 
 Variable div(const Variable& a, const Variable& b) {
-  return record("div", map(BinaryOp::div, a.value(), b.value(), "div"), {&a, &b},
-                [a = Saved(a), b = Saved(b)](const Backward& g) -> Variables {
-                  const Variable da = div(g.dy(), g(b));
-                  return {g.needs(0) ? sum_to(da, g(a).shape()) : Variable(),
-                          g.needs(1) ? neg(sum_to(mul(da, div(g(a), g(b))), g(b).shape())) : Variable()};
-                });
+  return record(
+      "div", map(BinaryOp::div, a.value(), b.value(), "div"), {&a, &b},
+      [a = Saved(a), b = Saved(b)](const Backward& g) -> Variables {
+        const Variable da = div(g.dy(), g(b));
+        return {g.needs(0) ? sum_to(da, g(a).shape()) : Variable(),
+                g.needs(1) ? neg(sum_to(mul(da, div(g(a), g(b))), g(b).shape())) : Variable()};
+      });
 }
 
 namespace {
@@ -62,10 +64,11 @@ Variable extremum(const char* name, BinaryOp op, const Variable& a, const Variab
 Variable compare(const char* name, CompareOp op, const Variable& va, const Variable& vb) {
   const Tensor &a = va.value(), &b = vb.value();
   ops::check_same(a, b, name);
-  Tensor y = Tensor::empty(broadcast_shapes(a.shape(), b.shape(), name), DType::boolean, a.device());
+  Tensor y =
+      Tensor::empty(broadcast_shapes(a.shape(), b.shape(), name), DType::boolean, a.device());
   kernels::compare(current_stream(a.device()),
-                   {op, a.dtype(), a.data(), b.data(), y.data(), y.shape(), a.expand(y.shape()).strides(),
-                    b.expand(y.shape()).strides()});
+                   {op, a.dtype(), a.data(), b.data(), y.data(), y.shape(),
+                    a.expand(y.shape()).strides(), b.expand(y.shape()).strides()});
   return Variable(std::move(y));
 }
 
@@ -78,7 +81,9 @@ Variable minimum(const Variable& a, const Variable& b) {
   return extremum("minimum", BinaryOp::minimum, a, b);
 }
 
-Variable equal(const Variable& a, const Variable& b) { return compare("equal", CompareOp::eq, a, b); }
+Variable equal(const Variable& a, const Variable& b) {
+  return compare("equal", CompareOp::eq, a, b);
+}
 Variable not_equal(const Variable& a, const Variable& b) {
   return compare("not_equal", CompareOp::ne, a, b);
 }
@@ -86,7 +91,9 @@ Variable less(const Variable& a, const Variable& b) { return compare("less", Com
 Variable less_equal(const Variable& a, const Variable& b) {
   return compare("less_equal", CompareOp::le, a, b);
 }
-Variable greater(const Variable& a, const Variable& b) { return compare("greater", CompareOp::gt, a, b); }
+Variable greater(const Variable& a, const Variable& b) {
+  return compare("greater", CompareOp::gt, a, b);
+}
 Variable greater_equal(const Variable& a, const Variable& b) {
   return compare("greater_equal", CompareOp::ge, a, b);
 }
@@ -96,22 +103,26 @@ Variable where(const Variable& condition, const Variable& a, const Variable& b) 
   METTLE_CHECK(DTypeError, c.dtype() == DType::boolean, "where: the condition must be bool, got {}",
                describe(c));
   ops::check_same(ta, tb, "where");
-  METTLE_CHECK(DeviceError, c.device() == ta.device(), "where: {} and {} are on two devices", describe(c),
-               describe(ta));
-  const Shape shape = broadcast_shapes(c.shape(), broadcast_shapes(ta.shape(), tb.shape(), "where"), "where");
+  METTLE_CHECK(DeviceError, c.device() == ta.device(), "where: {} and {} are on two devices",
+               describe(c), describe(ta));
+  const Shape shape =
+      broadcast_shapes(c.shape(), broadcast_shapes(ta.shape(), tb.shape(), "where"), "where");
   Tensor y = Tensor::empty(shape, ta.dtype(), ta.device());
-  kernels::where(current_stream(ta.device()),
-                 {ta.dtype(), c.data(), ta.data(), tb.data(), y.data(), shape, c.expand(shape).strides(),
-                  ta.expand(shape).strides(), tb.expand(shape).strides()});
-  return record("where", std::move(y), {&a, &b},
-                [c = Saved(condition), sa = ta.shape(), sb = tb.shape()](const Backward& g) -> Variables {
-                  const Variable zero = full({}, 0.0, g.dy().dtype(), g.dy().device());
-                  return {g.needs(0) ? sum_to(where(g(c), g.dy(), zero), sa) : Variable(),
-                          g.needs(1) ? sum_to(where(g(c), zero, g.dy()), sb) : Variable()};
-                });
+  kernels::where(
+      current_stream(ta.device()),
+      {ta.dtype(), c.data(), ta.data(), tb.data(), y.data(), shape, c.expand(shape).strides(),
+       ta.expand(shape).strides(), tb.expand(shape).strides()});
+  return record(
+      "where", std::move(y), {&a, &b},
+      [c = Saved(condition), sa = ta.shape(), sb = tb.shape()](const Backward& g) -> Variables {
+        const Variable zero = full({}, 0.0, g.dy().dtype(), g.dy().device());
+        return {g.needs(0) ? sum_to(where(g(c), g.dy(), zero), sa) : Variable(),
+                g.needs(1) ? sum_to(where(g(c), zero, g.dy()), sb) : Variable()};
+      });
 }
 
-// ------------------------------------------------------------------------------------- one argument
+// ------------------------------------------------------------------------------------- one
+// argument
 
 namespace {
 
@@ -123,8 +134,9 @@ Tensor map_floating(const char* name, UnaryOp op, const Variable& x, double alph
 /// A function whose derivative is written in its argument: rule(dy, x).
 template <class Rule>
 Variable of_input(const char* name, UnaryOp op, const Variable& x, Rule rule) {
-  return record(name, map_floating(name, op, x), {&x},
-                [x = Saved(x), rule](const Backward& g) -> Variables { return {rule(g.dy(), g(x))}; });
+  return record(
+      name, map_floating(name, op, x), {&x},
+      [x = Saved(x), rule](const Backward& g) -> Variables { return {rule(g.dy(), g(x))}; });
 }
 
 /// A function whose derivative is written in its value: rule(dy, y).
@@ -151,19 +163,21 @@ Variable neg(const Variable& x) { return affine(x, -1.0, 0.0); }
 Variable square(const Variable& x) { return mul(x, x); }
 
 Variable abs(const Variable& x) {
-  return record("abs", map(UnaryOp::abs, x.value()), {&x}, [x = Saved(x)](const Backward& g) -> Variables {
-    return {mul(g.dy(), sign(g(x)))};
-  });
+  return record(
+      "abs", map(UnaryOp::abs, x.value()), {&x},
+      [x = Saved(x)](const Backward& g) -> Variables { return {mul(g.dy(), sign(g(x)))}; });
 }
 
 Variable sign(const Variable& x) { return Variable(map(UnaryOp::sign, x.value())); }
 
 Variable exp(const Variable& x) {
-  return of_output("exp", UnaryOp::exp, x, [](const Variable& dy, const Variable& y) { return mul(dy, y); });
+  return of_output("exp", UnaryOp::exp, x,
+                   [](const Variable& dy, const Variable& y) { return mul(dy, y); });
 }
 
 Variable log(const Variable& x) {
-  return of_input("log", UnaryOp::log, x, [](const Variable& dy, const Variable& v) { return div(dy, v); });
+  return of_input("log", UnaryOp::log, x,
+                  [](const Variable& dy, const Variable& v) { return div(dy, v); });
 }
 
 Variable log1p(const Variable& x) {
@@ -188,7 +202,8 @@ Variable reciprocal(const Variable& x) {
 }
 
 Variable sin(const Variable& x) {
-  return of_input("sin", UnaryOp::sin, x, [](const Variable& dy, const Variable& v) { return mul(dy, cos(v)); });
+  return of_input("sin", UnaryOp::sin, x,
+                  [](const Variable& dy, const Variable& v) { return mul(dy, cos(v)); });
 }
 
 Variable cos(const Variable& x) {

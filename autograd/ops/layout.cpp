@@ -1,5 +1,5 @@
-// Primitives that move elements without changing them: each pair is adjoint (reshape and permute to their
-// inverses, expand to sum_to, slice to pad, cast to cast back).
+// Primitives that move elements without changing them: each pair is adjoint (reshape and permute to
+// their inverses, expand to sum_to, slice to pad, cast to cast back).
 #include <algorithm>
 
 #include "autograd/ops/support.h"
@@ -15,8 +15,9 @@ Variable cast(const Variable& x, DType dtype) {
   const Tensor y = Tensor::empty(x.shape(), dtype, x.device());
   ops::copy_into(x.value(), y);
   if (!is_floating(x.dtype()) || !is_floating(dtype)) return Variable(y);
-  return record("cast", y, {&x},
-                [from = x.dtype()](const Backward& g) -> Variables { return {cast(g.dy(), from)}; });
+  return record("cast", y, {&x}, [from = x.dtype()](const Backward& g) -> Variables {
+    return {cast(g.dy(), from)};
+  });
 }
 
 Variable contiguous(const Variable& x) {
@@ -56,15 +57,17 @@ Variable reshape(const Variable& x, const Shape& wanted) {
   METTLE_CHECK(ShapeError, numel(shape) == x.numel(), "reshape: {} has {} elements, {} has {}",
                to_string(x.shape()), x.numel(), to_string(shape), numel(shape));
   const Tensor& t = x.value();
-  return record("reshape", t.can_view(shape) ? t.view(shape) : ops::dense(t).view(shape), {&x},
-                [from = x.shape()](const Backward& g) -> Variables { return {reshape(g.dy(), from)}; });
+  return record(
+      "reshape", t.can_view(shape) ? t.view(shape) : ops::dense(t).view(shape), {&x},
+      [from = x.shape()](const Backward& g) -> Variables { return {reshape(g.dy(), from)}; });
 }
 
 Variable permute(const Variable& x, std::span<const int> order) {
   Tensor y = x.value().permute(order);
   std::vector<int> inverse(order.size());
   for (std::size_t i = 0; i < order.size(); ++i)
-    inverse[static_cast<std::size_t>(normalize_axis(order[i], x.rank(), "permute"))] = static_cast<int>(i);
+    inverse[static_cast<std::size_t>(normalize_axis(order[i], x.rank(), "permute"))] =
+        static_cast<int>(i);
   return record("permute", std::move(y), {&x},
                 [inverse](const Backward& g) -> Variables { return {permute(g.dy(), inverse)}; });
 }
@@ -82,8 +85,9 @@ Variable transpose(const Variable& x, int axis_a, int axis_b) {
 
 Variable expand(const Variable& x, const Shape& shape) {
   if (shape == x.shape()) return x;
-  return record("expand", x.value().expand(shape), {&x},
-                [from = x.shape()](const Backward& g) -> Variables { return {sum_to(g.dy(), from)}; });
+  return record(
+      "expand", x.value().expand(shape), {&x},
+      [from = x.shape()](const Backward& g) -> Variables { return {sum_to(g.dy(), from)}; });
 }
 
 Variable unsqueeze(const Variable& x, int axis) {
@@ -100,7 +104,8 @@ Variable squeeze(const Variable& x, int axis) {
   return reshape(x, shape);
 }
 
-Variable slice(const Variable& x, int axis, std::int64_t start, std::int64_t stop, std::int64_t step) {
+Variable slice(const Variable& x, int axis, std::int64_t start, std::int64_t stop,
+               std::int64_t step) {
   const int at = normalize_axis(axis, x.rank(), "slice");
   const std::int64_t size = x.shape()[at];
   const auto position = [size](std::int64_t p) {
@@ -117,17 +122,19 @@ Variable slice(const Variable& x, int axis, std::int64_t start, std::int64_t sto
 Variable select(const Variable& x, int axis, std::int64_t index) {
   const int at = normalize_axis(axis, x.rank(), "select");
   const std::int64_t i = index < 0 ? index + x.shape()[at] : index;
-  METTLE_CHECK(ShapeError, 0 <= i && i < x.shape()[at], "select: index {} is outside axis {} of {}", index,
-               at, to_string(x.shape()));
+  METTLE_CHECK(ShapeError, 0 <= i && i < x.shape()[at], "select: index {} is outside axis {} of {}",
+               index, at, to_string(x.shape()));
   return squeeze(slice(x, at, i, i + 1), at);
 }
 
-Variable pad(const Variable& x, int axis, std::int64_t size, std::int64_t start, std::int64_t step) {
+Variable pad(const Variable& x, int axis, std::int64_t size, std::int64_t start,
+             std::int64_t step) {
   const int at = normalize_axis(axis, x.rank(), "pad");
   const std::int64_t count = x.shape()[at];
   const std::int64_t stop = count == 0 ? start : start + (count - 1) * step + 1;
   METTLE_CHECK(ShapeError, 0 <= start && stop <= size && step >= 1,
-               "pad: {} elements from {} in steps of {} do not fit extent {}", count, start, step, size);
+               "pad: {} elements from {} in steps of {} do not fit extent {}", count, start, step,
+               size);
   Shape shape = x.shape();
   shape[at] = size;
   Tensor y = ops::filled(shape, 0.0, x.dtype(), x.device());

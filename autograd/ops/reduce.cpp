@@ -1,6 +1,6 @@
 // Sums and maxima, and the means made of them.
-#include "autograd/ops/support.h"
 #include "kernels/reduce.h"
+#include "autograd/ops/support.h"
 
 namespace mettle {
 namespace {
@@ -37,9 +37,10 @@ Tensor reduced_tensor(kernels::ReduceOp op, const Tensor& x, std::uint32_t reduc
 Variable sum_axes(const Variable& x, std::uint32_t reduced, bool keep_axes) {
   Tensor y = reduced_tensor(kernels::ReduceOp::sum, x.value(), reduced);
   if (!keep_axes) y = y.view(dropped_shape(x.shape(), reduced));
-  return record("sum", std::move(y), {&x}, [from = x.shape(), reduced](const Backward& g) -> Variables {
-    return {expand(reshape(g.dy(), kept_shape(from, reduced)), from)};
-  });
+  return record("sum", std::move(y), {&x},
+                [from = x.shape(), reduced](const Backward& g) -> Variables {
+                  return {expand(reshape(g.dy(), kept_shape(from, reduced)), from)};
+                });
 }
 
 }  // namespace
@@ -70,15 +71,17 @@ Variable sum_to(const Variable& x, const Shape& shape) {
 
 Variable max(const Variable& x, int axis, bool keep_axis) {
   const int at = normalize_axis(axis, x.rank(), "max");
-  METTLE_CHECK(ShapeError, x.shape()[at] > 0, "max: axis {} of {} is empty", at, to_string(x.shape()));
+  METTLE_CHECK(ShapeError, x.shape()[at] > 0, "max: axis {} of {} is empty", at,
+               to_string(x.shape()));
   const std::uint32_t reduced = 1u << at;
   const Tensor kept = reduced_tensor(kernels::ReduceOp::max, x.value(), reduced);
   Tensor y = keep_axis ? kept : kept.view(dropped_shape(x.shape(), reduced));
-  return record("max", std::move(y), {&x}, [x = Saved(x), kept, at](const Backward& g) -> Variables {
-    const Variable chosen = cast(equal(g(x).detach(), Variable(kept)), g.dy().dtype());
-    const Variable share = div(chosen, sum(chosen, {at}, true));
-    return {mul(expand(reshape(g.dy(), kept.shape()), g(x).shape()), share)};
-  });
+  return record(
+      "max", std::move(y), {&x}, [x = Saved(x), kept, at](const Backward& g) -> Variables {
+        const Variable chosen = cast(equal(g(x).detach(), Variable(kept)), g.dy().dtype());
+        const Variable share = div(chosen, sum(chosen, {at}, true));
+        return {mul(expand(reshape(g.dy(), kept.shape()), g(x).shape()), share)};
+      });
 }
 
 }  // namespace mettle

@@ -1,3 +1,4 @@
+// Checks of operands and launches of the basic kernels, shared by all operations.
 #include "autograd/ops/support.h"
 
 #include "kernels/copy.h"
@@ -5,15 +6,16 @@
 namespace mettle::ops {
 
 void check_same(const Tensor& a, const Tensor& b, std::string_view operation) {
-  METTLE_CHECK(DTypeError, a.dtype() == b.dtype(), "{}: {} and {} differ in dtype; convert one with cast()",
-               operation, describe(a), describe(b));
+  METTLE_CHECK(DTypeError, a.dtype() == b.dtype(),
+               "{}: {} and {} differ in dtype; convert one with cast()", operation, describe(a),
+               describe(b));
   METTLE_CHECK(DeviceError, a.device() == b.device(), "{}: {} and {} are on two devices", operation,
                describe(a), describe(b));
 }
 
 void check_floating(const Tensor& x, std::string_view operation) {
-  METTLE_CHECK(DTypeError, is_floating(x.dtype()), "{}: takes floating dtypes, got {}; convert with cast()",
-               operation, describe(x));
+  METTLE_CHECK(DTypeError, is_floating(x.dtype()),
+               "{}: takes floating dtypes, got {}; convert with cast()", operation, describe(x));
 }
 
 Tensor map(kernels::UnaryOp op, const Tensor& x, double alpha, double beta) {
@@ -27,20 +29,21 @@ Tensor map(kernels::BinaryOp op, const Tensor& a, const Tensor& b, std::string_v
   check_same(a, b, operation);
   if (a.shape() == b.shape()) {
     Tensor y = Tensor::empty(a.shape(), a.dtype(), a.device());
-    kernels::binary(current_stream(a.device()), {op, a.dtype(), a.data(), b.data(), y.data(), a.shape(),
-                                                 a.strides(), b.strides()});
+    kernels::binary(current_stream(a.device()), {op, a.dtype(), a.data(), b.data(), y.data(),
+                                                 a.shape(), a.strides(), b.strides()});
     return y;
   }
-  Tensor y = Tensor::empty(broadcast_shapes(a.shape(), b.shape(), operation), a.dtype(), a.device());
+  Tensor y =
+      Tensor::empty(broadcast_shapes(a.shape(), b.shape(), operation), a.dtype(), a.device());
   kernels::binary(current_stream(a.device()),
-                  {op, a.dtype(), a.data(), b.data(), y.data(), y.shape(), a.expand(y.shape()).strides(),
-                   b.expand(y.shape()).strides()});
+                  {op, a.dtype(), a.data(), b.data(), y.data(), y.shape(),
+                   a.expand(y.shape()).strides(), b.expand(y.shape()).strides()});
   return y;
 }
 
 void copy_into(const Tensor& x, const Tensor& y) {
-  kernels::copy(current_stream(x.device()), {x.data(), y.data(), x.dtype(), y.dtype(), x.shape(),
-                                             x.strides(), y.strides()});
+  kernels::copy(current_stream(x.device()),
+                {x.data(), y.data(), x.dtype(), y.dtype(), x.shape(), x.strides(), y.strides()});
 }
 
 Tensor dense(const Tensor& x) {

@@ -19,15 +19,16 @@ void integer_unary(UnaryOp op, const T* x, T* y, std::int64_t n, T alpha, T beta
   for (std::int64_t j = 0; j < n; ++j) {
     const auto u = static_cast<U>(x[j]);
     switch (op) {
-      case UnaryOp::affine: y[j] = static_cast<T>(u * static_cast<U>(alpha) + static_cast<U>(beta)); break;
+      case UnaryOp::affine:
+        y[j] = static_cast<T>(u * static_cast<U>(alpha) + static_cast<U>(beta));
+        break;
       case UnaryOp::abs: y[j] = x[j] < 0 ? static_cast<T>(U{0} - u) : x[j]; break;
       default: y[j] = static_cast<T>((x[j] > 0) - (x[j] < 0)); break;
     }
   }
 }
 
-template <class T>
-void integer_binary(BinaryOp op, const T* a, const T* b, T* y, std::int64_t n) {
+template <class T> void integer_binary(BinaryOp op, const T* a, const T* b, T* y, std::int64_t n) {
   using U = std::make_unsigned_t<T>;
   for (std::int64_t j = 0; j < n; ++j) {
     const auto p = static_cast<U>(a[j]), q = static_cast<U>(b[j]);
@@ -44,8 +45,7 @@ void integer_binary(BinaryOp op, const T* a, const T* b, T* y, std::int64_t n) {
   }
 }
 
-template <class T, class C, class Tile>
-void map_unary(const UnaryArgs& args, Tile&& tile) {
+template <class T, class C, class Tile> void map_unary(const UnaryArgs& args, Tile&& tile) {
   const Layout<1> l = collapse<1>(args.shape, {&args.x_strides});
   const T* x = static_cast<const T*>(args.x);
   T* y = static_cast<T*>(args.y);
@@ -64,7 +64,8 @@ void run_unary(const Stream&, const UnaryArgs& args) {
   if (args.dtype == DType::i64 || args.dtype == DType::i32) {
     METTLE_CHECK(DTypeError,
                  args.op == UnaryOp::affine || args.op == UnaryOp::abs || args.op == UnaryOp::sign,
-                 "this function takes floating dtypes, got {}; convert with cast()", to_string(args.dtype));
+                 "this function takes floating dtypes, got {}; convert with cast()",
+                 to_string(args.dtype));
     const auto integer = [&]<class T>() {
       map_unary<T, T>(args, [&](const T* x, T* y, std::int64_t n) {
         integer_unary(args.op, x, y, n, static_cast<T>(args.alpha), static_cast<T>(args.beta));
@@ -73,16 +74,19 @@ void run_unary(const Stream&, const UnaryArgs& args) {
     return args.dtype == DType::i64 ? integer.template operator()<std::int64_t>()
                                     : integer.template operator()<std::int32_t>();
   }
-  dispatch_float(args.dtype, [&]<class T>() {
-    using C = accumulate_t<T>;
-    const UnaryTile<C> tile = unary_tile(args.op, C{});
-    const C alpha = static_cast<C>(args.alpha), beta = static_cast<C>(args.beta);
-    map_unary<T, C>(args, [&](const C* x, C* y, std::int64_t n) { tile(x, y, n, alpha, beta); });
-  }, "elementwise function");
+  dispatch_float(
+      args.dtype,
+      [&]<class T>() {
+        using C = accumulate_t<T>;
+        const UnaryTile<C> tile = unary_tile(args.op, C{});
+        const C alpha = static_cast<C>(args.alpha), beta = static_cast<C>(args.beta);
+        map_unary<T, C>(args,
+                        [&](const C* x, C* y, std::int64_t n) { tile(x, y, n, alpha, beta); });
+      },
+      "elementwise function");
 }
 
-template <class T, class C, class Tile>
-void map_binary(const BinaryArgs& args, Tile&& tile) {
+template <class T, class C, class Tile> void map_binary(const BinaryArgs& args, Tile&& tile) {
   const Layout<2> l = collapse<2>(args.shape, {&args.a_strides, &args.b_strides});
   const T* a = static_cast<const T*>(args.a);
   const T* b = static_cast<const T*>(args.b);
@@ -110,10 +114,13 @@ void run_binary(const Stream&, const BinaryArgs& args) {
     return args.dtype == DType::i64 ? integer.template operator()<std::int64_t>()
                                     : integer.template operator()<std::int32_t>();
   }
-  dispatch_float(args.dtype, [&]<class T>() {
-    using C = accumulate_t<T>;
-    map_binary<T, C>(args, binary_tile(args.op, C{}));
-  }, "elementwise function");
+  dispatch_float(
+      args.dtype,
+      [&]<class T>() {
+        using C = accumulate_t<T>;
+        map_binary<T, C>(args, binary_tile(args.op, C{}));
+      },
+      "elementwise function");
 }
 
 template <class C>
@@ -161,7 +168,8 @@ void run_where(const Stream&, const WhereArgs& args) {
       alignas(64) bool in_c[tile_size];
       for (std::int64_t at = begin; at < end; at += tile_size) {
         const std::int64_t n = std::min(tile_size, end - at);
-        const bool* c = load_tile<bool>(static_cast<const bool*>(args.condition), l, 0, at, n, in_c);
+        const bool* c =
+            load_tile<bool>(static_cast<const bool*>(args.condition), l, 0, at, n, in_c);
         const T* a = load_tile<T>(static_cast<const T*>(args.a), l, 1, at, n, in_a);
         const T* b = load_tile<T>(static_cast<const T*>(args.b), l, 2, at, n, in_b);
         for (std::int64_t j = 0; j < n; ++j) y[at + j] = c[j] ? a[j] : b[j];
@@ -170,13 +178,13 @@ void run_where(const Stream&, const WhereArgs& args) {
   });
 }
 
-template <class T, class S>
-T convert(S value) {
+template <class T, class S> T convert(S value) {
   if constexpr (std::is_same_v<T, S>) {
     return value;
   } else if constexpr (std::is_same_v<T, bool>) {
     return static_cast<accumulate_t<S>>(value) != 0;
-  } else if constexpr (std::is_integral_v<S> && (std::is_same_v<T, bf16> || std::is_same_v<T, f16>)) {
+  } else if constexpr (std::is_integral_v<S> &&
+                       (std::is_same_v<T, bf16> || std::is_same_v<T, f16>)) {
     return T(static_cast<float>(value));
   } else if constexpr ((std::is_same_v<S, bf16> || std::is_same_v<S, f16>)) {
     return static_cast<T>(static_cast<float>(value));
@@ -196,13 +204,16 @@ void run_copy(const Stream&, const CopyArgs& args) {
         for (std::int64_t at = begin; at < end; at += tile_size) {
           const std::int64_t n = std::min(tile_size, end - at);
           const S* from = load_tile<S>(x, l, 0, at, n, in);
-          for_each_run(l, 1, at, n, [&](std::int64_t to, std::int64_t stride, std::int64_t count, std::int64_t done) {
-            if (stride == 1) {
-              for (std::int64_t j = 0; j < count; ++j) y[to + j] = convert<T>(from[done + j]);
-            } else {
-              for (std::int64_t j = 0; j < count; ++j) y[to + j * stride] = convert<T>(from[done + j]);
-            }
-          });
+          for_each_run(
+              l, 1, at, n,
+              [&](std::int64_t to, std::int64_t stride, std::int64_t count, std::int64_t done) {
+                if (stride == 1) {
+                  for (std::int64_t j = 0; j < count; ++j) y[to + j] = convert<T>(from[done + j]);
+                } else {
+                  for (std::int64_t j = 0; j < count; ++j)
+                    y[to + j * stride] = convert<T>(from[done + j]);
+                }
+              });
         }
       });
     });
@@ -213,8 +224,9 @@ void run_fill(const Stream&, const FillArgs& args) {
   dispatch_any(args.dtype, [&]<class T>() {
     const T value = convert<T>(args.value);
     T* y = static_cast<T*>(args.y);
-    parallel_for(args.n, chunk_size,
-                 [&](std::int64_t begin, std::int64_t end) { std::fill(y + begin, y + end, value); });
+    parallel_for(args.n, chunk_size, [&](std::int64_t begin, std::int64_t end) {
+      std::fill(y + begin, y + end, value);
+    });
   });
 }
 

@@ -1,14 +1,17 @@
-// Compiled once per instruction set by Highway; the best one for this machine is chosen at run time.
+// Compiled once per instruction set by Highway; the best one for this machine is chosen at run
+// time.
 #include "kernels/cpu/elementwise_tiles.h"
 
 #include <cmath>
 #include <cstring>
+#include "kernels/cpu/simd_targets.h"
 
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/elementwise_tiles.cpp"
 #include <hwy/foreach_target.h>
+
 #include <hwy/highway.h>
+
 #include <hwy/contrib/math/math-inl.h>
 
 HWY_BEFORE_NAMESPACE();
@@ -17,27 +20,25 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 // Functors: f(d, x, alpha, beta) on a vector of the tag d.
 struct Affine {
-  template <class D, class V>
-  HWY_INLINE V operator()(D, V x, V alpha, V beta) const { return hn::MulAdd(x, alpha, beta); }
+  template <class D, class V> HWY_INLINE V operator()(D, V x, V alpha, V beta) const {
+    return hn::MulAdd(x, alpha, beta);
+  }
 };
 struct Abs {
-  template <class D, class V>
-  HWY_INLINE V operator()(D, V x, V, V) const { return hn::Abs(x); }
+  template <class D, class V> HWY_INLINE V operator()(D, V x, V, V) const { return hn::Abs(x); }
 };
 struct Sign {
-  template <class D, class V>
-  HWY_INLINE V operator()(D d, V x, V, V) const {
+  template <class D, class V> HWY_INLINE V operator()(D d, V x, V, V) const {
     const auto one = hn::Set(d, 1);
     const auto sign = hn::IfThenElseZero(hn::Ne(x, hn::Zero(d)), hn::CopySign(one, x));
     return hn::IfThenElse(hn::Ne(x, x), x, sign);
   }
 };
 struct Exp {
-  template <class D, class V>
-  HWY_INLINE V operator()(D d, V x, V, V) const { return exp(d, x); }
-  // Highway's Exp saturates below its smallest normal result; NaN and +inf are passed through by hand.
-  template <class D, class V>
-  static HWY_INLINE V exp(D d, V x) {
+  template <class D, class V> HWY_INLINE V operator()(D d, V x, V, V) const { return exp(d, x); }
+  // Highway's Exp saturates below its smallest normal result; NaN and +inf are passed through by
+  // hand.
+  template <class D, class V> static HWY_INLINE V exp(D d, V x) {
     using T = hn::TFromD<D>;
     const auto huge = hn::Set(d, static_cast<T>(sizeof(T) == 4 ? 88.7228391 : 709.782712893384));
     const auto inf = hn::Set(d, std::numeric_limits<T>::infinity());
@@ -47,20 +48,20 @@ struct Exp {
   }
 };
 struct Reciprocal {
-  template <class D, class V>
-  HWY_INLINE V operator()(D d, V x, V, V) const { return hn::Div(hn::Set(d, 1), x); }
+  template <class D, class V> HWY_INLINE V operator()(D d, V x, V, V) const {
+    return hn::Div(hn::Set(d, 1), x);
+  }
 };
 struct Sqrt {
-  template <class D, class V>
-  HWY_INLINE V operator()(D, V x, V, V) const { return hn::Sqrt(x); }
+  template <class D, class V> HWY_INLINE V operator()(D, V x, V, V) const { return hn::Sqrt(x); }
 };
 struct Rsqrt {
-  template <class D, class V>
-  HWY_INLINE V operator()(D d, V x, V, V) const { return hn::Div(hn::Set(d, 1), hn::Sqrt(x)); }
+  template <class D, class V> HWY_INLINE V operator()(D d, V x, V, V) const {
+    return hn::Div(hn::Set(d, 1), hn::Sqrt(x));
+  }
 };
 struct Sigmoid {
-  template <class D, class V>
-  HWY_INLINE V operator()(D d, V x, V, V) const {
+  template <class D, class V> HWY_INLINE V operator()(D d, V x, V, V) const {
     // With e = exp(-|x|) <= 1 neither branch overflows: 1 / (1 + e) for x >= 0, e / (1 + e) below.
     const auto one = hn::Set(d, 1);
     const auto e = Exp::exp(d, hn::Neg(hn::Abs(x)));
@@ -69,44 +70,37 @@ struct Sigmoid {
   }
 };
 struct Relu {
-  template <class D, class V>
-  HWY_INLINE V operator()(D d, V x, V, V) const {
+  template <class D, class V> HWY_INLINE V operator()(D d, V x, V, V) const {
     return hn::IfThenZeroElse(hn::Lt(x, hn::Zero(d)), x);
   }
 };
 
 struct Add {
-  template <class D, class V>
-  HWY_INLINE V operator()(D, V a, V b) const { return hn::Add(a, b); }
+  template <class D, class V> HWY_INLINE V operator()(D, V a, V b) const { return hn::Add(a, b); }
 };
 struct Sub {
-  template <class D, class V>
-  HWY_INLINE V operator()(D, V a, V b) const { return hn::Sub(a, b); }
+  template <class D, class V> HWY_INLINE V operator()(D, V a, V b) const { return hn::Sub(a, b); }
 };
 struct Mul {
-  template <class D, class V>
-  HWY_INLINE V operator()(D, V a, V b) const { return hn::Mul(a, b); }
+  template <class D, class V> HWY_INLINE V operator()(D, V a, V b) const { return hn::Mul(a, b); }
 };
 struct Div {
-  template <class D, class V>
-  HWY_INLINE V operator()(D, V a, V b) const { return hn::Div(a, b); }
+  template <class D, class V> HWY_INLINE V operator()(D, V a, V b) const { return hn::Div(a, b); }
 };
 struct Maximum {
-  template <class D, class V>
-  HWY_INLINE V operator()(D, V a, V b) const {
+  template <class D, class V> HWY_INLINE V operator()(D, V a, V b) const {
     return hn::IfThenElse(hn::Or(hn::Gt(a, b), hn::Ne(a, a)), a, b);
   }
 };
 struct Minimum {
-  template <class D, class V>
-  HWY_INLINE V operator()(D, V a, V b) const {
+  template <class D, class V> HWY_INLINE V operator()(D, V a, V b) const {
     return hn::IfThenElse(hn::Or(hn::Lt(a, b), hn::Ne(a, a)), a, b);
   }
 };
 
-// Runs f over whole vectors; the rest passes through a padded vector, so every element sees the same code.
-template <class T, class F>
-void Map1(const T* x, T* y, std::int64_t n, T alpha, T beta) {
+// Runs f over whole vectors; the rest passes through a padded vector, so every element sees the
+// same code.
+template <class T, class F> void Map1(const T* x, T* y, std::int64_t n, T alpha, T beta) {
   const hn::ScalableTag<T> d;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   const auto va = hn::Set(d, alpha), vb = hn::Set(d, beta);
@@ -119,8 +113,7 @@ void Map1(const T* x, T* y, std::int64_t n, T alpha, T beta) {
   std::memcpy(y + j, rest, static_cast<std::size_t>(n - j) * sizeof(T));
 }
 
-template <class T, class F>
-void Map2(const T* a, const T* b, T* y, std::int64_t n) {
+template <class T, class F> void Map2(const T* a, const T* b, T* y, std::int64_t n) {
   const hn::ScalableTag<T> d;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   std::int64_t j = 0;
@@ -137,37 +130,27 @@ void Map2(const T* a, const T* b, T* y, std::int64_t n) {
 }
 
 // Functions whose accuracy near special values matters more than their speed here.
-template <class T, T (*F)(T)>
-void MapScalar(const T* x, T* y, std::int64_t n, T, T) {
+template <class T, T (*F)(T)> void MapScalar(const T* x, T* y, std::int64_t n, T, T) {
   for (std::int64_t j = 0; j < n; ++j) y[j] = F(x[j]);
 }
-template <class T>
-T Log(T x) { return std::log(x); }
-template <class T>
-T Log1p(T x) { return std::log1p(x); }
-template <class T>
-T Sin(T x) { return std::sin(x); }
-template <class T>
-T Cos(T x) { return std::cos(x); }
-template <class T>
-T Tanh(T x) { return std::tanh(x); }
-template <class T>
-T Erf(T x) { return std::erf(x); }
-template <class T>
-void MapPower1(const T* x, T* y, std::int64_t n, T alpha, T) {
+template <class T> T Log(T x) { return std::log(x); }
+template <class T> T Log1p(T x) { return std::log1p(x); }
+template <class T> T Sin(T x) { return std::sin(x); }
+template <class T> T Cos(T x) { return std::cos(x); }
+template <class T> T Tanh(T x) { return std::tanh(x); }
+template <class T> T Erf(T x) { return std::erf(x); }
+template <class T> void MapPower1(const T* x, T* y, std::int64_t n, T alpha, T) {
   if (alpha == T(2)) {
     for (std::int64_t j = 0; j < n; ++j) y[j] = x[j] * x[j];
   } else {
     for (std::int64_t j = 0; j < n; ++j) y[j] = std::pow(x[j], alpha);
   }
 }
-template <class T>
-void MapPower2(const T* a, const T* b, T* y, std::int64_t n) {
+template <class T> void MapPower2(const T* a, const T* b, T* y, std::int64_t n) {
   for (std::int64_t j = 0; j < n; ++j) y[j] = std::pow(a[j], b[j]);
 }
 
-template <class T>
-UnaryTile<T> ChooseUnary(UnaryOp op) {
+template <class T> UnaryTile<T> ChooseUnary(UnaryOp op) {
   switch (op) {
     case UnaryOp::affine: return &Map1<T, Affine>;
     case UnaryOp::abs: return &Map1<T, Abs>;
@@ -189,8 +172,7 @@ UnaryTile<T> ChooseUnary(UnaryOp op) {
   return nullptr;
 }
 
-template <class T>
-BinaryTile<T> ChooseBinary(BinaryOp op) {
+template <class T> BinaryTile<T> ChooseBinary(BinaryOp op) {
   switch (op) {
     case BinaryOp::add: return &Map2<T, Add>;
     case BinaryOp::sub: return &Map2<T, Sub>;

@@ -6,11 +6,9 @@
 namespace mettle::kernels::cpu {
 
 /// y[j] = op(x[j]), j < n; y may be x.
-template <class C>
-using UnaryTile = void (*)(const C* x, C* y, std::int64_t n, C alpha, C beta);
+template <class C> using UnaryTile = void (*)(const C* x, C* y, std::int64_t n, C alpha, C beta);
 /// y[j] = op(a[j], b[j]), j < n; y may be a or b.
-template <class C>
-using BinaryTile = void (*)(const C* a, const C* b, C* y, std::int64_t n);
+template <class C> using BinaryTile = void (*)(const C* a, const C* b, C* y, std::int64_t n);
 
 UnaryTile<float> unary_tile(UnaryOp op, float);
 UnaryTile<double> unary_tile(UnaryOp op, double);

@@ -1,19 +1,20 @@
-// Our own matrix product: f64 (which oneDNN does not have), matrices whose rows and columns are both
-// strided, and products so small that the call into a library costs more than the arithmetic.
+// Our own matrix product: f64 (which oneDNN does not have), matrices whose rows and columns are
+// both strided, and products so small that the call into a library costs more than the arithmetic.
 //
-// A panel of B, kc rows by two vectors, is read in place when its columns are dense, else packed; six rows
-// of A at a time meet it in registers. Each element of C is summed over k in one order on every machine
-// with the same vector width.
+// A panel of B, kc rows by two vectors, is read in place when its columns are dense, else packed;
+// six rows of A at a time meet it in registers. Each element of C is summed over k in one order on
+// every machine with the same vector width.
 #include <cstring>
 
 #include "engine/parallel.h"
 #include "kernels/cpu/matmul_shapes.h"
 #include "kernels/cpu/register.h"
+#include "kernels/cpu/simd_targets.h"
 
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/matmul_blocked.cpp"
 #include <hwy/foreach_target.h>
+
 #include <hwy/highway.h>
 
 HWY_BEFORE_NAMESPACE();
@@ -23,8 +24,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 constexpr std::int64_t kc = 256;  // rows of a packed panel: 32 KB in L1
 constexpr int mr = 6;
 
-template <class T>
-struct Panel {
+template <class T> struct Panel {
   const T* data;
   std::int64_t row;  // stride between rows
   std::int64_t k;
@@ -42,7 +42,7 @@ void MicroKernel(const T* a, std::int64_t a_row, std::int64_t a_column, const Pa
   const T* b = panel.data;
   for (std::int64_t p = 0; p < panel.k; ++p, b += panel.row) {
     const V b0 = hn::LoadU(d, b), b1 = hn::LoadU(d, b + lanes);
-    HWY_UNROLL(Rows)
+    HWY_UNROLL(8)
     for (int r = 0; r < Rows; ++r) {
       const V x = hn::Set(d, a[r * a_row + p * a_column]);
       low[r] = hn::MulAdd(x, b0, low[r]);
@@ -76,8 +76,7 @@ void RowBlock(std::int64_t rows, const T* a, std::int64_t a_row, std::int64_t a_
   }
 }
 
-template <class T>
-void Product(const Matrices<T>& p) {
+template <class T> void Product(const Matrices<T>& p) {
   const auto nr = static_cast<std::int64_t>(2 * hn::Lanes(hn::ScalableTag<T>()));
   HWY_ALIGN T packed[kc * 2 * hn::MaxLanes(hn::ScalableTag<T>())];
   if (p.k == 0)
@@ -123,21 +122,22 @@ namespace {
 constexpr std::int64_t rows_per_task = 96;
 
 // Tasks are row blocks of single matrices; several small ones share a task.
-template <class T>
-void run_typed(const MatmulArgs& original) {
+template <class T> void run_typed(const MatmulArgs& original) {
   const MatmulArgs args = merge_batch(original);
   const std::int64_t batch = numel(args.batch);
   const std::int64_t blocks = (args.m + rows_per_task - 1) / rows_per_task;
-  const std::int64_t work = std::max<std::int64_t>(1, std::min(args.m, rows_per_task) * args.n * args.k);
+  const std::int64_t work =
+      std::max<std::int64_t>(1, std::min(args.m, rows_per_task) * args.n * args.k);
   const std::int64_t per_task = std::max<std::int64_t>(1, (1 << 18) / work);
   parallel_for(batch * blocks, per_task, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t task = begin; task < end; ++task) {
       const std::int64_t at = task / blocks, row = task % blocks * rows_per_task;
       const auto [a, b] = batch_offsets(args, at);
       product(Matrices<T>{std::min(rows_per_task, args.m - row), args.n, args.k,
-                          static_cast<const T*>(args.a) + a + row * args.a_row, args.a_row, args.a_column,
-                          static_cast<const T*>(args.b) + b, args.b_row, args.b_column,
-                          static_cast<T*>(args.c) + (at * args.m + row) * args.n, args.n});
+                          static_cast<const T*>(args.a) + a + row * args.a_row, args.a_row,
+                          args.a_column, static_cast<const T*>(args.b) + b, args.b_row,
+                          args.b_column, static_cast<T*>(args.c) + (at * args.m + row) * args.n,
+                          args.n});
     }
   });
 }

@@ -1,5 +1,6 @@
-// Matrix products through oneDNN, f32 and bf16. Creating a primitive costs many times its execution for the
-// sizes of a small encoder, so finished primitives are kept, least recently used first out, per thread.
+// Matrix products through oneDNN, f32 and bf16. Creating a primitive costs many times its execution
+// for the sizes of a small encoder, so finished primitives are kept, least recently used first out,
+// per thread.
 #include <dnnl.hpp>
 
 #include <cstring>
@@ -23,7 +24,8 @@ using Key = std::vector<std::int64_t>;
 struct KeyHash {
   std::size_t operator()(const Key& key) const {
     std::uint64_t h = 0x9E3779B97F4A7C15ull;
-    for (const std::int64_t v : key) h = (h ^ static_cast<std::uint64_t>(v)) * 0x100000001B3ull + (h >> 29);
+    for (const std::int64_t v : key)
+      h = (h ^ static_cast<std::uint64_t>(v)) * 0x100000001B3ull + (h >> 29);
     return static_cast<std::size_t>(h);
   }
 };
@@ -41,8 +43,14 @@ dnnl::engine& cpu_engine() {
 class Cache {
  public:
   Product& get(const MatmulArgs& args) {
-    Key key{static_cast<std::int64_t>(args.dtype), args.m, args.n, args.k, args.a_row, args.a_column,
-            args.b_row, args.b_column};
+    Key key{static_cast<std::int64_t>(args.dtype),
+            args.m,
+            args.n,
+            args.k,
+            args.a_row,
+            args.a_column,
+            args.b_row,
+            args.b_column};
     for (int i = 0; i < args.batch.rank(); ++i)
       key.insert(key.end(), {args.batch[i], args.a_batch[i], args.b_batch[i]});
     if (const auto found = index_.find(key); found != index_.end()) {
@@ -62,7 +70,8 @@ class Cache {
   static constexpr std::size_t capacity = 512;
 
   static Product make(const MatmulArgs& args) {
-    const auto type = args.dtype == DType::bf16 ? dnnl::memory::data_type::bf16 : dnnl::memory::data_type::f32;
+    const auto type =
+        args.dtype == DType::bf16 ? dnnl::memory::data_type::bf16 : dnnl::memory::data_type::f32;
     const int rank = args.batch.rank();
     dims a, b, c, a_strides, b_strides;
     for (int i = 0; i < rank; ++i) {
@@ -100,18 +109,22 @@ void run_onednn(const Stream&, const MatmulArgs& original) {
   product.b.set_data_handle(const_cast<void*>(args.b));
   product.c.set_data_handle(args.c);
   product.primitive.execute(
-      stream, {{DNNL_ARG_SRC, product.a}, {DNNL_ARG_WEIGHTS, product.b}, {DNNL_ARG_DST, product.c}});
+      stream,
+      {{DNNL_ARG_SRC, product.a}, {DNNL_ARG_WEIGHTS, product.b}, {DNNL_ARG_DST, product.c}});
 }
 
 // oneDNN wants one of the two strides of a matrix to be 1 and the other to reach past a row.
 bool is_plain(std::int64_t rows, std::int64_t columns, std::int64_t row, std::int64_t column) {
-  return (column == 1 && (row >= columns || rows == 1)) || (row == 1 && (column >= rows || columns == 1));
+  return (column == 1 && (row >= columns || rows == 1)) ||
+         (row == 1 && (column >= rows || columns == 1));
 }
 
 bool onednn_takes(const MatmulArgs& args) {
-  const bool type = args.dtype == DType::f32 ||
-                    (args.dtype == DType::bf16 && dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core);
-  return type && args.k > 0 && args.batch.rank() <= 4 && is_plain(args.m, args.k, args.a_row, args.a_column) &&
+  const bool type =
+      args.dtype == DType::f32 ||
+      (args.dtype == DType::bf16 && dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core);
+  return type && args.k > 0 && args.batch.rank() <= 4 &&
+         is_plain(args.m, args.k, args.a_row, args.a_column) &&
          is_plain(args.k, args.n, args.b_row, args.b_column);
 }
 
@@ -142,8 +155,20 @@ void run_widened(const Stream& stream, const MatmulArgs& original) {
   const Tensor a = widen(args, args.a, args.m, args.k, args.a_row, args.a_column, args.a_batch);
   const Tensor b = widen(args, args.b, args.k, args.n, args.b_row, args.b_column, args.b_batch);
   const Tensor c = Tensor::empty({products, args.m, args.n}, DType::f32);
-  MatmulArgs wide{DType::f32, args.m, args.n, args.k, a.data(), b.data(), c.data(), args.k, 1, args.n, 1,
-                  args.batch, contiguous_strides(args.batch), contiguous_strides(args.batch)};
+  MatmulArgs wide{DType::f32,
+                  args.m,
+                  args.n,
+                  args.k,
+                  a.data(),
+                  b.data(),
+                  c.data(),
+                  args.k,
+                  1,
+                  args.n,
+                  1,
+                  args.batch,
+                  contiguous_strides(args.batch),
+                  contiguous_strides(args.batch)};
   for (int i = 0; i < args.batch.rank(); ++i) {
     wide.a_batch[i] *= args.m * args.k;
     wide.b_batch[i] *= args.k * args.n;
@@ -152,7 +177,9 @@ void run_widened(const Stream& stream, const MatmulArgs& original) {
   copy(stream, {c.data(), args.c, DType::f32, args.dtype, c.shape(), c.strides(), c.strides()});
 }
 
-bool is_16_bit(const MatmulArgs& args) { return args.dtype == DType::bf16 || args.dtype == DType::f16; }
+bool is_16_bit(const MatmulArgs& args) {
+  return args.dtype == DType::bf16 || args.dtype == DType::f16;
+}
 
 }  // namespace
 

@@ -1,3 +1,4 @@
+// Merging of batch axes: fewer axes mean fewer, larger products.
 #include "kernels/cpu/matmul_shapes.h"
 
 #include "kernels/cpu/tiles.h"
@@ -12,7 +13,8 @@ MatmulArgs merge_batch(const MatmulArgs& args) {
   out.a_batch = Strides(std::span(l.strides[0], static_cast<std::size_t>(l.rank)));
   out.b_batch = Strides(std::span(l.strides[1], static_cast<std::size_t>(l.rank)));
   if (l.total == 0) out.batch = {0};
-  if (l.rank == 1 && l.strides[1][0] == 0 && (l.strides[0][0] == args.m * args.a_row || args.m == 1)) {
+  if (l.rank == 1 && l.strides[1][0] == 0 &&
+      (l.strides[0][0] == args.m * args.a_row || args.m == 1)) {
     if (args.m == 1) out.a_row = l.strides[0][0];
     out.m *= l.shape[0];
     out.batch = out.a_batch = out.b_batch = {};

@@ -8,8 +8,7 @@
 namespace mettle::kernels::cpu {
 
 /// One product C = A B with any strides for A and B and dense columns for C.
-template <class T>
-struct Matrices {
+template <class T> struct Matrices {
   std::int64_t m, n, k;
   const T* a;
   std::int64_t a_row, a_column;
@@ -23,8 +22,9 @@ struct Matrices {
 void product(const Matrices<float>& p);
 void product(const Matrices<double>& p);
 
-/// The same products with as few batch axes as possible: axes of extent 1 are dropped, neighbouring axes that
-/// step evenly are merged, and a batch that shares B and continues the rows of A becomes more rows.
+/// The same products with as few batch axes as possible: axes of extent 1 are dropped, neighbouring
+/// axes that step evenly are merged, and a batch that shares B and continues the rows of A becomes
+/// more rows.
 MatmulArgs merge_batch(const MatmulArgs& args);
 
 /// Offsets in elements of A and B of product number `index`.

@@ -28,15 +28,13 @@ std::pair<double, double> normal_pair(double u, double v) {
   return {radius * std::cos(angle), radius * std::sin(angle)};
 }
 
-template <class T>
-T round_below(double value, double low, double high) {
+template <class T> T round_below(double value, double low, double high) {
   const T rounded = static_cast<T>(value);
   // Rounding to a narrow type may reach the open end; the closed end is the nearest value inside.
   return static_cast<double>(rounded) < high || low == high ? rounded : static_cast<T>(low);
 }
 
-template <class T>
-void fill(const RandomArgs& args) {
+template <class T> void fill(const RandomArgs& args) {
   T* y = static_cast<T*>(args.y);
   parallel_for(args.n, chunk, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; i += 2) {
@@ -57,7 +55,8 @@ void fill(const RandomArgs& args) {
 }
 
 void run_random(const Stream&, const RandomArgs& args) {
-  dispatch_float(args.dtype, [&]<class T>() { fill<T>(args); }, "random");
+  dispatch_float(
+      args.dtype, [&]<class T>() { fill<T>(args); }, "random");
 }
 
 }  // namespace

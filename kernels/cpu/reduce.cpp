@@ -1,19 +1,22 @@
-// Reductions. The kept and the reduced axes are collapsed apart; then either whole rows are summed, or a tile
-// of neighbouring outputs walks down the reduced axes together. Long reductions are cut into blocks of fixed
-// length whose results are combined in order: neither threads nor strides change the bits of a sum.
+// Reductions. The kept and the reduced axes are collapsed apart; then either whole rows are summed,
+// or a tile of neighbouring outputs walks down the reduced axes together. Long reductions are cut
+// into blocks of fixed length whose results are combined in order: neither threads nor strides
+// change the bits of a sum.
 #include "kernels/reduce.h"
 
 #include <limits>
 #include <vector>
 
 #include "engine/parallel.h"
+#include "kernels/cpu/reducer.h"
 #include "kernels/cpu/register.h"
+#include "kernels/cpu/simd_targets.h"
 #include "kernels/cpu/tiles.h"
 
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/reduce.cpp"
 #include <hwy/foreach_target.h>
+
 #include <hwy/highway.h>
 
 HWY_BEFORE_NAMESPACE();
@@ -21,14 +24,10 @@ namespace mettle::kernels::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // max(a, b), NaN if either is.
-template <class T>
-HWY_INLINE T Larger(T a, T b) {
-  return (a > b || a != a) ? a : b;
-}
+template <class T> HWY_INLINE T Larger(T a, T b) { return (a > b || a != a) ? a : b; }
 
 // Sum of a tile: 8 columns of partial sums on every instruction set, combined in a fixed tree.
-template <class T>
-T SumRow(const T* x, std::int64_t n) {
+template <class T> T SumRow(const T* x, std::int64_t n) {
   T part[8] = {};
   std::int64_t j = 0;
   for (; j + 8 <= n; j += 8)
@@ -37,31 +36,27 @@ T SumRow(const T* x, std::int64_t n) {
   return ((part[0] + part[4]) + (part[2] + part[6])) + ((part[1] + part[5]) + (part[3] + part[7]));
 }
 
-template <class T>
-T MaxRow(const T* x, std::int64_t n) {
+template <class T> T MaxRow(const T* x, std::int64_t n) {
   T best = x[0];
   for (std::int64_t j = 1; j < n; ++j) best = Larger(best, x[j]);
   return best;
 }
 
-template <class T>
-void AddRow(const T* x, T* y, std::int64_t n) {
+template <class T> void AddRow(const T* x, T* y, std::int64_t n) {
   for (std::int64_t j = 0; j < n; ++j) y[j] += x[j];
 }
 
-template <class T>
-void MaxIntoRow(const T* x, T* y, std::int64_t n) {
+template <class T> void MaxIntoRow(const T* x, T* y, std::int64_t n) {
   for (std::int64_t j = 0; j < n; ++j) y[j] = Larger(x[j], y[j]);
 }
 
-float SumRowF32(const float* x, std::int64_t n) { return SumRow(x, n); }
-double SumRowF64(const double* x, std::int64_t n) { return SumRow(x, n); }
-void AddRowF32(const float* x, float* y, std::int64_t n) { AddRow(x, y, n); }
-void AddRowF64(const double* x, double* y, std::int64_t n) { AddRow(x, y, n); }
-float MaxRowF32(const float* x, std::int64_t n) { return MaxRow(x, n); }
-double MaxRowF64(const double* x, std::int64_t n) { return MaxRow(x, n); }
-void MaxIntoRowF32(const float* x, float* y, std::int64_t n) { MaxIntoRow(x, y, n); }
-void MaxIntoRowF64(const double* x, double* y, std::int64_t n) { MaxIntoRow(x, y, n); }
+template <class C> Reducer<C> Choose(ReduceOp op) {
+  if (op == ReduceOp::sum) return {C{}, SumRow<C>, AddRow<C>};
+  return {-std::numeric_limits<C>::infinity(), MaxRow<C>, MaxIntoRow<C>};
+}
+
+Reducer<float> ReducerF32(ReduceOp op) { return Choose<float>(op); }
+Reducer<double> ReducerF64(ReduceOp op) { return Choose<double>(op); }
 
 }  // namespace mettle::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -69,38 +64,13 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace mettle::kernels::cpu {
 
-HWY_EXPORT(SumRowF32);
-HWY_EXPORT(SumRowF64);
-HWY_EXPORT(AddRowF32);
-HWY_EXPORT(AddRowF64);
-HWY_EXPORT(MaxRowF32);
-HWY_EXPORT(MaxRowF64);
-HWY_EXPORT(MaxIntoRowF32);
-HWY_EXPORT(MaxIntoRowF64);
+HWY_EXPORT(ReducerF32);
+HWY_EXPORT(ReducerF64);
 
 namespace {
 
-/// How one reduction works on accumulators of type C.
-template <class C>
-struct Reducer {
-  C start;
-  C (*row)(const C* x, std::int64_t n);               // of a tile with n >= 1 elements
-  void (*into)(const C* x, C* y, std::int64_t n);     // y[j] = combine(y[j], x[j])
-};
-
-Reducer<float> reducer(ReduceOp op, float) {
-  if (op == ReduceOp::sum)
-    return {0.0f, HWY_DYNAMIC_POINTER(SumRowF32), HWY_DYNAMIC_POINTER(AddRowF32)};
-  return {-std::numeric_limits<float>::infinity(), HWY_DYNAMIC_POINTER(MaxRowF32),
-          HWY_DYNAMIC_POINTER(MaxIntoRowF32)};
-}
-
-Reducer<double> reducer(ReduceOp op, double) {
-  if (op == ReduceOp::sum)
-    return {0.0, HWY_DYNAMIC_POINTER(SumRowF64), HWY_DYNAMIC_POINTER(AddRowF64)};
-  return {-std::numeric_limits<double>::infinity(), HWY_DYNAMIC_POINTER(MaxRowF64),
-          HWY_DYNAMIC_POINTER(MaxIntoRowF64)};
-}
+Reducer<float> reducer(ReduceOp op, float) { return HWY_DYNAMIC_DISPATCH(ReducerF32)(op); }
+Reducer<double> reducer(ReduceOp op, double) { return HWY_DYNAMIC_DISPATCH(ReducerF64)(op); }
 
 Reducer<std::int64_t> reducer(ReduceOp op, std::int64_t) {
   using I = std::int64_t;
@@ -113,7 +83,8 @@ Reducer<std::int64_t> reducer(ReduceOp op, std::int64_t) {
             },
             [](const I* x, I* y, std::int64_t n) {
               for (std::int64_t j = 0; j < n; ++j)
-                y[j] = static_cast<I>(static_cast<std::uint64_t>(y[j]) + static_cast<std::uint64_t>(x[j]));
+                y[j] = static_cast<I>(static_cast<std::uint64_t>(y[j]) +
+                                      static_cast<std::uint64_t>(x[j]));
             }};
   return {std::numeric_limits<I>::min(),
           [](const I* x, std::int64_t n) { return *std::max_element(x, x + n); },
@@ -122,8 +93,7 @@ Reducer<std::int64_t> reducer(ReduceOp op, std::int64_t) {
           }};
 }
 
-template <class T, class C>
-class Reduction {
+template <class T, class C> class Reduction {
  public:
   Reduction(const ReduceArgs& args, const Reducer<C>& how)
       : x_(static_cast<const T*>(args.x)), y_(static_cast<T*>(args.y)), how_(how) {
@@ -151,7 +121,8 @@ class Reduction {
       reduce_rows(blocks);
     }
     C* total = partial_.data();
-    for (std::int64_t b = 1; b < blocks; ++b) how_.into(total + b * kept_.total, total, kept_.total);
+    for (std::int64_t b = 1; b < blocks; ++b)
+      how_.into(total + b * kept_.total, total, kept_.total);
     store_tile(total, y_, kept_.total);
   }
 
@@ -170,7 +141,8 @@ class Reduction {
 
   void reduce_rows(std::int64_t blocks) {
     if (reduced_.total == 0) return;
-    const std::int64_t per_task = std::max<std::int64_t>(1, chunk_size / std::min(reduced_.total, row_block));
+    const std::int64_t per_task =
+        std::max<std::int64_t>(1, chunk_size / std::min(reduced_.total, row_block));
     parallel_for(kept_.total * blocks, per_task, [&](std::int64_t begin, std::int64_t end) {
       alignas(64) C buffer[tile_size];
       for (std::int64_t task = begin; task < end; ++task) {
@@ -188,22 +160,25 @@ class Reduction {
     });
   }
 
-  // One task: a tile of neighbouring outputs within the last kept axis, over one block of reduced indices.
+  // One task: a tile of neighbouring outputs within the last kept axis, over one block of reduced
+  // indices.
   void reduce_columns(std::int64_t blocks) {
     const std::int64_t width = kept_.shape[kept_.rank - 1];
     const std::int64_t tiles_per_run = (width + tile_size - 1) / tile_size;
     const std::int64_t tiles = kept_.total / width * tiles_per_run;
     const std::int64_t work = std::min(width, tile_size) * std::min(reduced_.total, column_block);
-    parallel_for(tiles * blocks, std::max<std::int64_t>(1, chunk_size / work), [&](std::int64_t begin, std::int64_t end) {
-      alignas(64) C buffer[tile_size];
-      for (std::int64_t task = begin; task < end; ++task) {
-        const std::int64_t b = task / tiles, tile = task % tiles;
-        const std::int64_t column = tile % tiles_per_run * tile_size;
-        const std::int64_t first = tile / tiles_per_run * width + column;
-        const std::int64_t n = std::min(tile_size, width - column);
-        add_block(x_ + kept_offset(first), b, n, buffer, partial_.data() + b * kept_.total + first);
-      }
-    });
+    parallel_for(tiles * blocks, std::max<std::int64_t>(1, chunk_size / work),
+                 [&](std::int64_t begin, std::int64_t end) {
+                   alignas(64) C buffer[tile_size];
+                   for (std::int64_t task = begin; task < end; ++task) {
+                     const std::int64_t b = task / tiles, tile = task % tiles;
+                     const std::int64_t column = tile % tiles_per_run * tile_size;
+                     const std::int64_t first = tile / tiles_per_run * width + column;
+                     const std::int64_t n = std::min(tile_size, width - column);
+                     add_block(x_ + kept_offset(first), b, n, buffer,
+                               partial_.data() + b * kept_.total + first);
+                   }
+                 });
   }
 
   void add_block(const T* x, std::int64_t b, std::int64_t n, C* buffer, C* sum) {

@@ -4,6 +4,11 @@
 namespace mettle::kernels::cpu {
 
 void register_kernels() {
+  register_elementwise();
+  register_reduce();
+  register_random();
+  register_matmul_blocked();
+  register_matmul_onednn();
   register_layer_norm();
   register_layer_norm_naive();
 }

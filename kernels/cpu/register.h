@@ -5,6 +5,11 @@ namespace mettle::kernels::cpu {
 
 void register_kernels();
 
+void register_elementwise();
+void register_reduce();
+void register_random();
+void register_matmul_blocked();
+void register_matmul_onednn();
 void register_layer_norm();
 void register_layer_norm_naive();
 

@@ -1,5 +1,6 @@
-// Strided operands seen as runs of contiguous tiles. Elementwise kernels work on tiles only, so that a
-// strided, a broadcast and a 16-bit operand pass through the same arithmetic and give the same bits.
+// Strided operands seen as runs of contiguous tiles. Elementwise kernels work on tiles only, so
+// that a strided, a broadcast and a 16-bit operand pass through the same arithmetic and give the
+// same bits.
 #pragma once
 
 #include <algorithm>
@@ -15,16 +16,14 @@ inline constexpr std::int64_t tile_size = 512;
 inline constexpr std::int64_t chunk_size = 32 * tile_size;
 
 /// The common shape of N operands with neighbouring axes merged where every operand allows it.
-template <int N>
-struct Layout {
+template <int N> struct Layout {
   int rank = 0;
   std::int64_t total = 1;
   std::int64_t shape[max_rank];
   std::int64_t strides[N][max_rank];
 };
 
-template <int N>
-Layout<N> collapse(const Shape& shape, const Strides* const (&strides)[N]) {
+template <int N> Layout<N> collapse(const Shape& shape, const Strides* const (&strides)[N]) {
   Layout<N> l;
   for (int axis = 0; axis < shape.rank(); ++axis) {
     l.total *= shape[axis];
@@ -42,8 +41,7 @@ Layout<N> collapse(const Shape& shape, const Strides* const (&strides)[N]) {
 }
 
 /// Operand i lies dense in memory over the whole layout.
-template <int N>
-bool is_dense(const Layout<N>& l, int i) {
+template <int N> bool is_dense(const Layout<N>& l, int i) {
   return l.rank == 0 || (l.rank == 1 && l.strides[i][0] == 1);
 }
 
@@ -76,30 +74,30 @@ void for_each_run(const Layout<N>& l, int i, std::int64_t begin, std::int64_t n,
   }
 }
 
-/// Elements [begin, begin + n) of operand i as C: in place when they lie dense and need no conversion,
-/// else packed into `buffer` (tile_size elements).
+/// Elements [begin, begin + n) of operand i as C: in place when they lie dense and need no
+/// conversion, else packed into `buffer` (tile_size elements).
 template <class C, class T, int N>
 const C* load_tile(const T* x, const Layout<N>& l, int i, std::int64_t begin, std::int64_t n,
                    C* buffer) {
   if constexpr (std::is_same_v<C, T>)
     if (is_dense(l, i)) return x + begin;
-  for_each_run(l, i, begin, n, [&](std::int64_t at, std::int64_t stride, std::int64_t count, std::int64_t done) {
-    C* out = buffer + done;
-    const T* in = x + at;
-    if (stride == 1) {
-      for (std::int64_t j = 0; j < count; ++j) out[j] = static_cast<C>(in[j]);
-    } else if (stride == 0) {
-      std::fill_n(out, count, static_cast<C>(*in));
-    } else {
-      for (std::int64_t j = 0; j < count; ++j) out[j] = static_cast<C>(in[j * stride]);
-    }
-  });
+  for_each_run(l, i, begin, n,
+               [&](std::int64_t at, std::int64_t stride, std::int64_t count, std::int64_t done) {
+                 C* out = buffer + done;
+                 const T* in = x + at;
+                 if (stride == 1) {
+                   for (std::int64_t j = 0; j < count; ++j) out[j] = static_cast<C>(in[j]);
+                 } else if (stride == 0) {
+                   std::fill_n(out, count, static_cast<C>(*in));
+                 } else {
+                   for (std::int64_t j = 0; j < count; ++j) out[j] = static_cast<C>(in[j * stride]);
+                 }
+               });
   return buffer;
 }
 
 /// Rounds a tile into a dense output; nothing to do when the kernel wrote there directly.
-template <class C, class T>
-void store_tile(const C* tile, T* y, std::int64_t n) {
+template <class C, class T> void store_tile(const C* tile, T* y, std::int64_t n) {
   if constexpr (std::is_same_v<C, T>) {
     if (tile == y) return;
   }
@@ -107,8 +105,7 @@ void store_tile(const C* tile, T* y, std::int64_t n) {
 }
 
 /// Where a kernel writes a tile of C: straight into y when y holds C, else into `buffer`.
-template <class C, class T>
-C* output_tile(T* y, C* buffer) {
+template <class C, class T> C* output_tile(T* y, C* buffer) {
   if constexpr (std::is_same_v<C, T>) {
     return y;
   } else {
