@@ -31,7 +31,7 @@ std::optional<fs::path> plain_or_gzip(const fs::path& path) {
   for (const char* ending : {"", ".gz"}) {
     fs::path candidate = path;
     candidate += ending;
-    if (fs::exists(candidate, ignored)) return candidate;
+    if (fs::is_regular_file(candidate, ignored)) return candidate;
   }
   return std::nullopt;
 }
@@ -79,7 +79,7 @@ std::vector<fs::path> ratings_in(const fs::path& folder, const Family& family) {
   for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
     const std::string name = name_without_gz(entry.path());
     const bool gzip_twin = entry.path().filename() != name && fs::exists(folder / name);
-    if (name.starts_with(start) && name.ends_with(ending) && !gzip_twin)
+    if (entry.is_regular_file() && name.starts_with(start) && name.ends_with(ending) && !gzip_twin)
       found.push_back(entry.path());
   }
   std::sort(found.begin(), found.end());
