@@ -9,6 +9,7 @@ void register_kernels() {
   register_random();
   register_matmul_blocked();
   register_matmul_onednn();
+  register_attention();
   register_layer_norm();
   register_layer_norm_naive();
 }

@@ -10,6 +10,7 @@ void register_reduce();
 void register_random();
 void register_matmul_blocked();
 void register_matmul_onednn();
+void register_attention();
 void register_layer_norm();
 void register_layer_norm_naive();
 

@@ -56,6 +56,7 @@ class Buffer {
     });
   }
   ~Buffer() {
+    if (bytes_.empty()) return;  // moved from
     for (std::size_t i = 0; i < guard; ++i) {
       EXPECT_EQ(bytes_[i], 0xA5) << "written before the buffer";
       EXPECT_EQ(bytes_[bytes_.size() - 1 - i], 0xA5) << "written past the buffer";

@@ -1,0 +1,445 @@
+// Attention kernels: every variant against the naive f64 oracle, first and second derivatives
+// against numeric ones, exact identities of the formulas, equal bits, dropout bits, bad arguments.
+#include <limits>
+
+#include "tests/kernels/attention_problem.h"
+
+namespace mettle::test {
+namespace {
+
+using namespace kernels;
+
+constexpr auto full = MaskKind::full, per_key = MaskKind::per_key, per_head = MaskKind::per_head,
+               no_mask = MaskKind::none;
+constexpr auto no_padding = PaddingKind::none, ragged = PaddingKind::ragged,
+               invalid = PaddingKind::first_batch_invalid;
+
+const AttentionCase cases[] = {
+    {1, 1, 1, 1, 1, 1},
+    {2, 3, 7, 7, 8, 8},
+    {2, 2, 33, 70, 13, 21},
+    {1, 2, 65, 17, 64, 64, false, no_mask, no_padding, 0, true},
+    {1, 2, 100, 100, 64, 64, true},
+    {2, 1, 40, 90, 16, 8, true},   // more keys than queries
+    {1, 2, 90, 40, 16, 24, true},  // first rows see no key
+    {2, 2, 50, 67, 20, 20, false, full},
+    {2, 2, 37, 41, 8, 8, true, per_key, ragged, 0, true},
+    {2, 3, 20, 20, 16, 16, false, per_head, ragged},
+    {3, 2, 20, 19, 16, 16, false, no_mask, invalid},  // rows with no valid key
+    {2, 2, 30, 29, 8, 16, true, full, invalid, 0.2},
+    {1, 1, 12, 50, 8, 8, false, no_mask, no_padding, 0.5},
+    {2, 1, 9, 9, 8, 8, false, full, ragged, 0.1, true},
+    {1, 1, 700, 130, 32, 32, false, no_mask, no_padding, 0.1},  // one head, cut into stretches
+    {1, 1, 300, 300, 8, 72, true, no_mask, ragged},
+    {1, 1, 70, 1100, 8, 8},  // lower strips
+    {1, 2, 5, 6, 130, 140},  // several panels
+    {160, 4, 6, 6, 8, 8},    // many short heads
+    {37, 1, 1, 3, 1, 2},
+    {20, 2, 20, 17, 10, 12, true, full, ragged, 0.3, true},
+    {33, 2, 12, 12, 16, 16, false, per_head, invalid, 0.1},
+    {19, 3, 9, 5, 8, 4, true, per_key},
+    {0, 2, 4, 4, 8, 8},
+    {2, 2, 0, 4, 8, 8},
+    {2, 2, 4, 0, 8, 8},
+    {40, 2, 4, 0, 8, 8},
+    {2, 2, 4, 5, 0, 8},
+    {2, 2, 4, 5, 8, 0},
+};
+
+std::vector<std::string> fast_variants() {
+  std::vector<std::string> names;
+  for (const VariantInfo& v : attention_double_backward.variants())
+    if (v.name != "naive") names.push_back(v.name);
+  return names;
+}
+
+// Infinities compare as numbers: ASSERT_NEAR takes them for different.
+Buffer finite(const Buffer& b) {
+  Vec values = b.values();
+  for (double& x : values)
+    if (x == -std::numeric_limits<double>::infinity()) x = -1e6;
+  return Buffer(b.dtype(), values);
+}
+
+TEST(Attention, AgreesWithTheOracle) {
+  for (const std::string& variant : fast_variants())
+    for (const AttentionCase& c : cases)
+      for (DType dtype : float_dtypes) {
+        SCOPED_TRACE(variant + " " + describe(c));
+        AttentionRun got(c, dtype);
+        AttentionRun want = got.exact();
+        got.run(variant.c_str());
+        want.run("naive");
+        const auto length = static_cast<double>(std::max({c.queries, c.keys, c.head_dim}));
+        const double operations = 24 * std::sqrt(length + 1);
+        const auto g = got.results(), w = want.results();
+        for (std::size_t i = 0; i < g.size(); ++i) {
+          expect_close(g[i].name, g[i].operand->values(), w[i].operand->values(), operations);
+          EXPECT_TRUE(g[i].operand->gaps_intact()) << g[i].name;
+        }
+        expect_close("lse", finite(got.lse), finite(want.lse), operations);
+      }
+}
+
+TEST(Attention, NaiveRoundsOnceInEveryDtype) {
+  for (DType dtype : float_dtypes) {
+    AttentionRun got({2, 2, 9, 11, 8, 8, true, full, ragged, 0.2, true}, dtype);
+    AttentionRun want = got.exact();
+    got.run("naive");
+    want.run("naive");
+    for (std::size_t i = 0; i < got.results().size(); ++i)
+      expect_close(got.results()[i].name, got.results()[i].operand->values(),
+                   want.results()[i].operand->values(), 100);
+  }
+}
+
+const AttentionCase derivative_cases[] = {
+    {1, 2, 5, 7, 4, 3},
+    {1, 1, 6, 9, 3, 5, true},
+    {2, 1, 6, 4, 3, 3, true, full, ragged},
+    {2, 2, 5, 6, 4, 4, false, per_key, invalid, 0.3},
+    {1, 2, 4, 9, 3, 2, false, per_head, no_padding, 0.2, true},
+    {18, 1, 3, 4, 2, 3, true, per_key, ragged, 0.2},
+};
+
+std::vector<std::string> all_variants() {
+  auto names = fast_variants();
+  names.push_back("naive");
+  return names;
+}
+
+TEST(Attention, BackwardIsTheDerivativeOfForward) {
+  for (const std::string& variant : all_variants())
+    for (const AttentionCase& c : derivative_cases) {
+      AttentionRun r(c, DType::f64);
+      r.run(variant.c_str());
+      const auto forward = [&](const std::vector<Vec>& x) -> std::vector<Vec> {
+        AttentionRun moved(r);
+        moved.q.fill(x[0]);
+        moved.k.fill(x[1]);
+        moved.v.fill(x[2]);
+        const Selected selected({&attention_forward}, variant.c_str());
+        attention_forward({}, moved.forward_args());
+        return {moved.out.values().values()};
+      };
+      const auto get = [](const Operand& o) { return o.values().values(); };
+      check_gradient(variant + " " + describe(c), forward, {get(r.q), get(r.k), get(r.v)},
+                     {get(r.dout)}, {get(r.dq), get(r.dk), get(r.dv)});
+    }
+}
+
+TEST(Attention, DoubleBackwardIsTheDerivativeOfBackward) {
+  for (const std::string& variant : all_variants())
+    for (const AttentionCase& c : derivative_cases) {
+      AttentionRun r(c, DType::f64);
+      r.run(variant.c_str());
+      // lse is a function of q and k: the forward runs again for every displaced input.
+      const auto backward = [&](const std::vector<Vec>& x) -> std::vector<Vec> {
+        AttentionRun moved(r);
+        moved.q.fill(x[0]);
+        moved.k.fill(x[1]);
+        moved.v.fill(x[2]);
+        moved.dout.fill(x[3]);
+        const Selected selected({&attention_forward, &attention_backward}, variant.c_str());
+        attention_forward({}, moved.forward_args());
+        attention_backward({}, moved.backward_args());
+        return {moved.dq.values().values(), moved.dk.values().values(), moved.dv.values().values()};
+      };
+      const auto get = [](const Operand& o) { return o.values().values(); };
+      check_gradient(
+          variant + " " + describe(c), backward, {get(r.q), get(r.k), get(r.v), get(r.dout)},
+          {get(r.ddq), get(r.ddk), get(r.ddv)}, {get(r.dq2), get(r.dk2), get(r.dv2), get(r.ddout)});
+    }
+}
+
+TEST(Attention, SameBitsOnRepeatAndForAnyNumberOfThreads) {
+  for (const AttentionCase& c : cases)
+    for (DType dtype : {DType::f64, DType::f32}) {
+      SCOPED_TRACE(describe(c));
+      AttentionRun one(c, dtype), again(c, dtype), two(c, dtype), three(c, dtype);
+      {
+        const Threads threads(1);
+        one.run();
+        again.run();
+      }
+      {
+        const Threads threads(2);
+        two.run();
+      }
+      {
+        const Threads threads(3);
+        three.run();
+      }
+      for (const AttentionRun* other : {&again, &two, &three}) {
+        for (std::size_t i = 0; i < one.results().size(); ++i)
+          EXPECT_TRUE(one.results()[i].operand->values() == other->results()[i].operand->values())
+              << one.results()[i].name;
+        EXPECT_TRUE(one.lse == other->lse);
+      }
+    }
+}
+
+TEST(Attention, PackedQkvNeedsNoCopies) {
+  const std::int64_t batch = 2, heads = 3, n = 25, d = 8, token = 3 * heads * d;
+  const AttentionCase c{batch, heads, n, n, d, d};
+  for (const std::string& variant : all_variants()) {
+    AttentionRun want(c, DType::f32);
+    Vec qkv(static_cast<std::size_t>(batch * n * token));
+    const Operand* parts[] = {&want.q, &want.k, &want.v};
+    for (std::int64_t part = 0; part < 3; ++part) {
+      const Vec values = parts[part]->values().values();
+      for (std::int64_t i = 0; i < c.q_size(); ++i) {
+        const std::int64_t col = i % d, row = i / d % n, head = i / (d * n) % heads,
+                           b = i / (d * n * heads);
+        qkv[static_cast<std::size_t>((b * n + row) * token + (part * heads + head) * d + col)] =
+            values[static_cast<std::size_t>(i)];
+      }
+    }
+    want.run(variant.c_str());
+    AttentionRun got(c, DType::f32);
+    Buffer packed(DType::f32, qkv), gradient(DType::f32, batch * n * token);
+    auto forward = got.forward_args();
+    auto backward = got.backward_args();
+    const auto part = [&](Buffer& buffer, std::int64_t which) {
+      return AttentionOut{static_cast<float*>(buffer.data()) + which * heads * d, n * token, d,
+                          token};
+    };
+    const auto in = [](AttentionOut o) { return AttentionIn{o.data, o.batch, o.head, o.row}; };
+    forward.q = backward.q = in(part(packed, 0));
+    forward.k = backward.k = in(part(packed, 1));
+    forward.v = backward.v = in(part(packed, 2));
+    backward.dq = part(gradient, 0);
+    backward.dk = part(gradient, 1);
+    backward.dv = part(gradient, 2);
+    const Selected selected({&attention_forward, &attention_backward}, variant.c_str());
+    attention_forward({}, forward);
+    attention_backward({}, backward);
+    EXPECT_TRUE(got.out.values() == want.out.values()) << variant;
+    const Operand* gradients[] = {&want.dq, &want.dk, &want.dv};
+    const Vec stored = gradient.values();
+    for (std::int64_t p = 0; p < 3; ++p) {
+      const Vec values = gradients[p]->values().values();
+      for (std::int64_t i = 0; i < c.q_size(); ++i) {
+        const std::int64_t col = i % d, row = i / d % n, head = i / (d * n) % heads,
+                           b = i / (d * n * heads);
+        ASSERT_EQ(
+            stored[static_cast<std::size_t>((b * n + row) * token + (p * heads + head) * d + col)],
+            values[static_cast<std::size_t>(i)])
+            << variant;
+      }
+    }
+  }
+}
+
+TEST(Attention, DropoutFollowsTheSharedRule) {
+  // Equal scores and v = identity: out(i, j) shows the multiplier of element (i, j) itself.
+  for (const std::string& variant : all_variants())
+    for (const std::int64_t batch : {2, 40}) {
+      const std::int64_t heads = 2, rows = 7, n = 21;
+      AttentionRun r({batch, heads, rows, n, 1, n, false, no_mask, no_padding, 0.3}, DType::f64);
+      r.q.fill(Vec(static_cast<std::size_t>(r.c.q_size()), 0.0));
+      Vec identity(static_cast<std::size_t>(r.c.v_size()));
+      for (std::size_t i = 0; i < identity.size(); ++i) identity[i] = i % n == i / n % n ? 1 : 0;
+      r.v.fill(identity).values();
+      r.run(variant.c_str());
+      const Vec out = r.out.values().values();
+      const PhiloxKey key = r.problem().key;
+      for (std::size_t i = 0; i < out.size(); ++i)
+        ASSERT_NEAR(out[i], dropout_keeps(key.bits(i), drop_threshold(0.3)) ? 1 / (n * 0.7) : 0,
+                    1e-15)
+            << variant << " " << i;
+    }
+}
+
+TEST(Attention, NullOutputsAreSkippedAndOthersKeepTheirBits) {
+  const AttentionCase c{20, 2, 9, 11, 8, 8, false, no_mask, no_padding, 0.1};
+  for (const std::string& variant : all_variants()) {
+    AttentionRun want(c, DType::f32);
+    want.run(variant.c_str());
+    const Selected selected({&attention_forward, &attention_backward, &attention_double_backward},
+                            variant.c_str());
+    using Backward = AttentionOut AttentionBackwardArgs::*;
+    for (Backward wanted :
+         {&AttentionBackwardArgs::dq, &AttentionBackwardArgs::dk, &AttentionBackwardArgs::dv}) {
+      AttentionRun got(want);
+      auto args = got.backward_args();
+      const AttentionOut kept = args.*wanted;
+      args.dq = args.dk = args.dv = {};
+      args.*wanted = kept;
+      attention_backward({}, args);
+      EXPECT_TRUE(got.dq.values() == want.dq.values() && got.dk.values() == want.dk.values() &&
+                  got.dv.values() == want.dv.values());
+    }
+    using Double = AttentionOut AttentionDoubleBackwardArgs::*;
+    using DoubleArgs = AttentionDoubleBackwardArgs;
+    for (Double wanted :
+         {&DoubleArgs::dq2, &DoubleArgs::dk2, &DoubleArgs::dv2, &DoubleArgs::ddout}) {
+      AttentionRun got(c, DType::f32);
+      got.lse = want.lse;
+      auto args = got.double_backward_args();
+      const AttentionOut kept = args.*wanted;
+      args.dq2 = args.dk2 = args.dv2 = args.ddout = {};
+      args.*wanted = kept;
+      attention_double_backward({}, args);
+      const int equal =
+          (got.dq2.values() == want.dq2.values()) + (got.dk2.values() == want.dk2.values()) +
+          (got.dv2.values() == want.dv2.values()) + (got.ddout.values() == want.ddout.values());
+      EXPECT_EQ(equal, 1) << variant;
+    }
+    AttentionRun got(want);
+    auto args = got.forward_args();
+    args.lse = nullptr;
+    attention_forward({}, args);
+    EXPECT_TRUE(got.out.values() == want.out.values());
+  }
+}
+
+// The double backward with some cotangents left out (null).
+AttentionRun double_backward_with(AttentionRun r, const std::string& variant, bool x, bool y,
+                                  bool w) {
+  auto args = r.double_backward_args();
+  if (!x) args.ddq = {};
+  if (!y) args.ddk = {};
+  if (!w) args.ddv = {};
+  const Selected selected({&attention_double_backward}, variant.c_str());
+  attention_double_backward({}, args);
+  return r;
+}
+
+TEST(Attention, DoubleBackwardIsLinearAndNullCotangentsAreZeros) {
+  const AttentionCase sizes[] = {{2, 2, 40, 33, 8, 12, true, per_key, ragged, 0.1},
+                                 {20, 1, 9, 8, 8, 6, false, no_mask, ragged, 0.1}};
+  for (const std::string& variant : all_variants())
+    for (const AttentionCase& c : sizes) {
+      AttentionRun r(c, DType::f64);
+      r.run(variant.c_str());
+      const AttentionRun parts[] = {double_backward_with(r, variant, true, false, false),
+                                    double_backward_with(r, variant, false, true, false),
+                                    double_backward_with(r, variant, false, false, true)};
+      const AttentionRun none = double_backward_with(r, variant, false, false, false);
+      for (std::size_t i = 4; i < r.results().size(); ++i) {
+        const Vec whole = r.results()[i].operand->values().values();
+        for (std::size_t e = 0; e < whole.size(); ++e) {
+          double sum = 0;
+          for (const AttentionRun& part : parts)
+            sum += part.results()[i].operand->values().values()[e];
+          ASSERT_NEAR(whole[e], sum, 1e-13) << variant << " " << r.results()[i].name;
+          ASSERT_EQ(none.results()[i].operand->values().values()[e], 0) << variant;
+        }
+      }
+      for (double x : parts[2].dv2.values().values()) ASSERT_EQ(x, 0) << variant;
+    }
+}
+
+// Adding a row constant to S changes nothing, so rows of E and F sum to 0: dk and dk2 sum to 0 over
+// the keys of a head whatever q is, and a common offset of k leaves dq and dq2 as they are.
+TEST(Attention, RowsOfTheScoreGradientsSumToZero) {
+  const AttentionCase c{2, 2, 60, 50, 8, 8, false, no_mask, no_padding, 0.2};
+  for (const std::string& variant : all_variants()) {
+    AttentionRun r(c, DType::f64);
+    r.run(variant.c_str());
+    for (const Operand* gradient : {&r.dk, &r.dk2}) {
+      const Vec values = gradient->values().values();
+      for (std::int64_t head = 0; head < 4; ++head)
+        for (std::int64_t col = 0; col < c.head_dim; ++col) {
+          double sum = 0;
+          for (std::int64_t j = 0; j < c.keys; ++j)
+            sum += values[static_cast<std::size_t>((head * c.keys + j) * c.head_dim + col)];
+          EXPECT_NEAR(sum, 0, 1e-13) << variant;
+        }
+    }
+    AttentionRun moved(r);
+    Vec k = r.k.values().values(), y = r.ddk.values().values();
+    for (std::size_t i = 0; i < k.size(); ++i) {
+      k[i] += 0.5 + static_cast<double>(i % 8);
+      y[i] -= 0.25 * static_cast<double>(i % 8);
+    }
+    moved.k.fill(k);
+    moved.ddk.fill(y);
+    moved.run(variant.c_str());
+    for (const auto& [before, after] : {std::pair{&r.dq, &moved.dq}, std::pair{&r.dq2, &moved.dq2},
+                                        std::pair{&r.ddout, &moved.ddout}}) {
+      const Vec a = before->values().values(), b = after->values().values();
+      for (std::size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], 1e-12) << variant;
+    }
+  }
+}
+
+TEST(Attention, RowsWithoutValidKeysGiveZeros) {
+  const AttentionCase sizes[] = {{2, 2, 40, 33, 8, 12, false, no_mask, invalid},
+                                 {20, 2, 5, 6, 8, 4, false, no_mask, invalid}};
+  for (const std::string& variant : all_variants())
+    for (const AttentionCase& c : sizes) {
+      AttentionRun r(c, DType::f32);
+      r.run(variant.c_str());
+      for (const auto& result : r.results()) {
+        const Vec values = result.operand->values().values();
+        const std::size_t per_batch = values.size() / static_cast<std::size_t>(c.batch);
+        for (std::size_t i = 0; i < per_batch; ++i) ASSERT_EQ(values[i], 0) << result.name;
+      }
+      const Vec lse = r.lse.values();
+      for (std::int64_t i = 0; i < c.heads * c.queries; ++i)
+        ASSERT_EQ(lse[static_cast<std::size_t>(i)], -std::numeric_limits<double>::infinity());
+    }
+}
+
+TEST(Attention, NanInAQueryReachesItsOutput) {
+  for (const std::string& variant : all_variants())
+    for (const std::int64_t batch : {1, 40}) {
+      AttentionRun r({batch, 1, 3, 4, 2, 2}, DType::f32);
+      Vec q = r.q.values().values();
+      q[2] = std::numeric_limits<double>::quiet_NaN();  // second row of the first head
+      r.q.fill(q);
+      r.run(variant.c_str());
+      const Vec out = r.out.values().values();
+      EXPECT_TRUE(std::isnan(out[2]) && std::isnan(out[3])) << variant;
+      EXPECT_FALSE(std::isnan(out[0]) || std::isnan(out[4])) << variant;
+    }
+}
+
+TEST(Attention, LargeScoresNeitherOverflowNorLoseTheLargest) {
+  for (const std::string& variant : all_variants())
+    for (const std::int64_t batch : {1, 40}) {
+      AttentionRun r({batch, 1, 2, 3, 1, 1}, DType::f32);
+      r.q.fill(Vec(static_cast<std::size_t>(r.c.q_size()), 1000.0));
+      Vec k(static_cast<std::size_t>(r.c.k_size())), v(k.size());
+      for (std::size_t i = 0; i < k.size(); ++i) {
+        k[i] = i % 3 == 1 ? 1000.0 : -1000.0;
+        v[i] = static_cast<double>(i % 3);
+      }
+      r.k.fill(k);
+      r.v.fill(v);
+      r.run(variant.c_str());
+      for (double x : r.out.values().values()) EXPECT_EQ(x, 1) << variant;
+      for (double x : r.lse.values()) EXPECT_NEAR(x, 1e6, 1) << variant;
+      for (double x : r.dq.values().values()) EXPECT_EQ(x, 0) << variant;
+    }
+}
+
+TEST(Attention, BadArgumentsThrowBeforeAnyWork) {
+  AttentionRun r({1, 1, 3, 3, 4, 4}, DType::f32);
+  r.run();
+  for (const std::string& variant : all_variants()) {
+    const Selected selected({&attention_forward, &attention_backward, &attention_double_backward},
+                            variant.c_str());
+    const auto forward = [&](auto change) {
+      auto args = r.forward_args();
+      change(args);
+      attention_forward({}, args);
+    };
+    EXPECT_THROW(forward([](auto& a) { a.problem.dtype = DType::i32; }), DTypeError);
+    EXPECT_THROW(forward([](auto& a) { a.problem.keys = -1; }), ShapeError);
+    EXPECT_THROW(forward([](auto& a) { a.problem.dropout = 1; }), ValueError);
+    EXPECT_THROW(forward([](auto& a) { a.q = {}; }), ValueError);
+    EXPECT_THROW(forward([](auto& a) { a.v = {}; }), ValueError);
+    auto backward = r.backward_args();
+    backward.lse = nullptr;
+    EXPECT_THROW(attention_backward({}, backward), ValueError);
+    auto twice = r.double_backward_args();
+    twice.dout = {};
+    EXPECT_THROW(attention_double_backward({}, twice), ValueError);
+  }
+}
+
+}  // namespace
+}  // namespace mettle::test
