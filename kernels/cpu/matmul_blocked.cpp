@@ -148,8 +148,9 @@ void run_blocked(const Stream&, const MatmulArgs& args) {
 
 bool takes(const MatmulArgs& args) { return args.dtype == DType::f64 || args.dtype == DType::f32; }
 
+// Below this much work a call into oneDNN (about a microsecond) costs more than the product.
 bool is_small(const MatmulArgs& args) {
-  return takes(args) && args.m * args.n * args.k <= 32 * 32 * 64;
+  return takes(args) && args.m * args.n * args.k * numel(args.batch) <= 16 * 16 * 16;
 }
 
 }  // namespace
