@@ -1,30 +1,13 @@
 // Layer normalisation as plain scalar loops in f64 for every dtype: the oracle of the fast kernels.
 #include <cmath>
+#include <vector>
 
+#include "kernels/cpu/naive.h"
 #include "kernels/cpu/register.h"
-#include "kernels/cpu/row_blocks.h"
 #include "kernels/layer_norm.h"
 
 namespace mettle::kernels::cpu {
 namespace {
-
-/// A nullable [groups, columns] or [rows, columns] matrix read as f64.
-template <class T> struct Matrix {
-  const T* data;
-  std::int64_t columns;
-  double otherwise;
-  double operator()(std::int64_t row, std::int64_t column) const {
-    return data ? static_cast<double>(data[row * columns + column]) : otherwise;
-  }
-};
-
-template <class T> Matrix<T> matrix(const void* data, std::int64_t columns, double otherwise = 0) {
-  return {static_cast<const T*>(data), columns, otherwise};
-}
-
-template <class T> void put(void* out, std::int64_t i, double value) {
-  if (out) static_cast<T*>(out)[i] = static_cast<T>(value);
-}
 
 template <class T> void forward(const LayerNormForwardArgs& a) {
   const auto x = matrix<T>(a.x, a.columns), gamma = matrix<T>(a.gamma, a.columns, 1),

@@ -10,6 +10,10 @@ void register_kernels() {
   register_matmul_blocked();
   register_matmul_onednn();
   register_attention();
+  register_bce_with_logits();
+  register_bce_with_logits_naive();
+  register_bias_gelu();
+  register_bias_gelu_naive();
   register_layer_norm();
   register_layer_norm_naive();
 }

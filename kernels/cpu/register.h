@@ -11,6 +11,10 @@ void register_random();
 void register_matmul_blocked();
 void register_matmul_onednn();
 void register_attention();
+void register_bce_with_logits();
+void register_bce_with_logits_naive();
+void register_bias_gelu();
+void register_bias_gelu_naive();
 void register_layer_norm();
 void register_layer_norm_naive();
 
