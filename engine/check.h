@@ -58,6 +58,7 @@ class ValueError : public Error {
 /// A format string that remembers where it was written.
 template <class... A> struct LocatedFormat {
   template <class S>
+  // Implicit, so that a plain literal converts. NOLINTNEXTLINE(google-explicit-constructor)
   consteval LocatedFormat(const S& s, std::source_location l = std::source_location::current())
       : text(s), where(l) {}
   fmt::format_string<A...> text;

@@ -19,7 +19,7 @@ struct bf16 {
                : static_cast<std::uint16_t>((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
   }
   explicit constexpr bf16(double value) : bf16(static_cast<float>(value)) {}
-  constexpr operator float() const {
+  constexpr operator float() const {  // NOLINT(google-explicit-constructor): widening is exact
     return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
   }
 };
@@ -31,7 +31,7 @@ struct f16 {
   f16() = default;
   explicit constexpr f16(float value) : bits(round(value)) {}
   explicit constexpr f16(double value) : f16(static_cast<float>(value)) {}
-  constexpr operator float() const {
+  constexpr operator float() const {  // NOLINT(google-explicit-constructor): widening is exact
     const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000u) << 16;
     const std::uint32_t exponent = (bits >> 10) & 0x1fu;
     const std::uint32_t mantissa = bits & 0x3ffu;

@@ -9,8 +9,8 @@ build_packages=(
   libcli11-dev libtomlplusplus-dev gnuplot-nox                                   # the program and its pictures
   libgtest-dev libgmock-dev libbenchmark-dev                                     # tests and benchmarks
 )
-# Formatting differs between releases of clang-format, so the release is pinned.
-lint_packages=(clang-format-14 clang-tidy-14)
+# The releases are pinned: what they format and diagnose differs from release to release.
+lint_packages=(clang-format-14 clang-tidy-19)
 
 wanted=()
 for group in "${@:-build}"; do

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Format, the lint test, and clang-tidy over every .cpp, most recently changed files first.
+#   scripts/lint.sh [FILE...]      clang-tidy only these files
+# LINT_BUDGET_S (default 600) bounds clang-tidy: files that it did not reach are counted in the last line.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+scripts/setup.sh build lint
+
+stage "Format" scripts/format.sh --check
+
+say "Lint test"
+scripts/build.sh cpu lint_test >/dev/null
+ctest --preset cpu -R '^lint_test$' --no-tests=error
+
+# Headers that the build generates are not needed; sources that it does not compile cannot be checked.
+files=("$@")
+if ((!${#files[@]})); then
+  mapfile -t files < <(sources | grep '\.cpp$' | xargs -d '\n' ls -t | grep -v '^examples/')
+fi
+
+# METTLE_STD_THREADS: clang has no omp.h beside the one of g++. -Wno-...: an option of g++, and what clang 19 says of
+# std::stable_sort in libstdc++ 12.
+tidy_one() {
+  ((EPOCHSECONDS < $1)) || { echo "$2" >>"$LINT_SKIPPED"; exit 0; }
+  clang-tidy-19 -p build/cpu --quiet --extra-arg=-Wno-unknown-warning-option \
+    --extra-arg=-Wno-deprecated-declarations --extra-arg=-DMETTLE_STD_THREADS "$2" 2>/dev/null || exit 1
+}
+export -f tidy_one
+LINT_SKIPPED=$(mktemp)
+export LINT_SKIPPED
+trap 'rm -f "$LINT_SKIPPED"' EXIT
+say "clang-tidy over ${#files[@]} files"
+start=$SECONDS
+printf '%s\0' "${files[@]}" |
+  xargs -0 -P "$(nproc)" -I{} bash -c 'tidy_one "$@"' - $((EPOCHSECONDS + ${LINT_BUDGET_S:-600})) {} ||
+  die "clang-tidy found something: see above"
+printf -- '-- clang-tidy: %d s; %d of %d files not reached within LINT_BUDGET_S\n' \
+  $((SECONDS - start)) "$(wc -l <"$LINT_SKIPPED")" "${#files[@]}"
