@@ -11,13 +11,14 @@ get_property(METTLE_FOLDER_LIBRARIES GLOBAL PROPERTY METTLE_FOLDER_LIBRARIES)
 file(GLOB_RECURSE METTLE_HEADERS RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS
   engine/*.h kernels/*.h autograd/*.h models/*.h recsys/*.h)
 list(FILTER METTLE_HEADERS EXCLUDE REGEX "^kernels/.*/|-inl\\.h$")
+list(SORT METTLE_HEADERS)
 list(TRANSFORM METTLE_HEADERS PREPEND ${PROJECT_SOURCE_DIR}/ OUTPUT_VARIABLE METTLE_HEADER_FILES)
 set(METTLE_MIRROR ${PROJECT_BINARY_DIR}/include)
 add_custom_command(OUTPUT ${METTLE_MIRROR}/headers.stamp
   COMMAND ${CMAKE_COMMAND} -DSOURCE=${PROJECT_SOURCE_DIR} -DOUTPUT=${METTLE_MIRROR} "-DHEADERS=${METTLE_HEADERS}"
           -P ${PROJECT_SOURCE_DIR}/cmake/MirrorHeaders.cmake
   COMMAND ${CMAKE_COMMAND} -E touch ${METTLE_MIRROR}/headers.stamp
-  DEPENDS ${METTLE_HEADER_FILES} include/mettle/mettle.h cmake/MirrorHeaders.cmake
+  DEPENDS ${METTLE_HEADER_FILES} cmake/MirrorHeaders.cmake
   COMMENT "Public headers" VERBATIM)
 add_custom_target(mettle_headers ALL DEPENDS ${METTLE_MIRROR}/headers.stamp)
 

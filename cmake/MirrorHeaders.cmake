@@ -1,25 +1,35 @@
 # Script: copies the public headers to OUTPUT/mettle and writes "engine/x.h" as "mettle/engine/x.h" in them, so
-# that a user's own folders called engine/ or models/ never collide with ours.
+# that a user's own folders called engine/ or models/ never collide with ours. Also writes the umbrella, mettle.h.
 #   cmake -DSOURCE=... -DOUTPUT=... -DHEADERS=a.h;b.h -P MirrorHeaders.cmake
-file(GLOB_RECURSE old RELATIVE ${OUTPUT}/mettle ${OUTPUT}/mettle/*.h)
-list(REMOVE_ITEM old ${HEADERS} mettle.h)
-foreach(header IN LISTS old)
+
+# An unchanged header keeps its time, so that nothing is rebuilt.
+function(write_if_different path text)
+  set(there "")
+  if(EXISTS ${path})
+    file(READ ${path} there)
+  endif()
+  if(NOT text STREQUAL there)
+    file(WRITE ${path} "${text}")
+  endif()
+endfunction()
+
+file(GLOB_RECURSE stale RELATIVE ${OUTPUT}/mettle ${OUTPUT}/mettle/*.h)
+list(REMOVE_ITEM stale ${HEADERS} mettle.h)
+foreach(header IN LISTS stale)
   file(REMOVE ${OUTPUT}/mettle/${header})
 endforeach()
 
-foreach(header IN LISTS HEADERS ITEMS mettle.h)
-  set(from ${SOURCE}/${header})
-  if(header STREQUAL "mettle.h")
-    set(from ${SOURCE}/include/mettle/mettle.h)
-  endif()
-  file(READ ${from} text)
+set(umbrella "// The engine, differentiation and the models: all that most programs need. Data sets and tasks are in
+// <mettle/recsys/...>, kernel slots in <mettle/kernels/...>.
+#pragma once
+
+")
+foreach(header IN LISTS HEADERS)
+  file(READ ${SOURCE}/${header} text)
   string(REGEX REPLACE "#include \"(engine|kernels|autograd|models|recsys)/" "#include \"mettle/\\1/" text "${text}")
-  set(to ${OUTPUT}/mettle/${header})
-  set(there "")
-  if(EXISTS ${to})
-    file(READ ${to} there)
-  endif()
-  if(NOT text STREQUAL there)  # an unchanged header keeps its time, so nothing is rebuilt
-    file(WRITE ${to} "${text}")
+  write_if_different(${OUTPUT}/mettle/${header} "${text}")
+  if(header MATCHES "^(engine|autograd|models)/[^/]*$")
+    string(APPEND umbrella "#include \"mettle/${header}\"\n")
   endif()
 endforeach()
+write_if_different(${OUTPUT}/mettle/mettle.h "${umbrella}")
