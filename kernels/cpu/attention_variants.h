@@ -1,7 +1,6 @@
 // The variants of the attention kernels on the CPU, for the registration list.
 //   naive: the formulas in plain loops, quadratic memory; the oracle.
 //   strip: a strip of query rows against all keys at a time; memory linear in Nq + Nk.
-//   lanes: many short heads, one per SIMD lane.
 #pragma once
 
 #include "kernels/attention.h"
