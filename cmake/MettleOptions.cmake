@@ -27,9 +27,17 @@ if(METTLE_SANITIZE)
   add_link_options(-fsanitize=${METTLE_SANITIZE})
 endif()
 
+if(METTLE_FUZZ)
+  if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+    message(FATAL_ERROR "METTLE_FUZZ=ON needs clang++ with libFuzzer (Debian: clang-19 libclang-rt-19-dev): use preset fuzz.")
+  endif()
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+
 # ThreadSanitizer cannot see the locks inside of libgomp and would report every parallel loop. Under it
-# parallel_for runs on std::thread instead: see engine/parallel.cpp.
-if(METTLE_SANITIZE MATCHES "thread")
+# parallel_for runs on std::thread instead: see engine/parallel.cpp. So it does in fuzz builds, because
+# clang-19 comes without an OpenMP library.
+if(METTLE_SANITIZE MATCHES "thread" OR METTLE_FUZZ)
   set(METTLE_STD_THREADS ON)
 endif()
 

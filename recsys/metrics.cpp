@@ -27,7 +27,7 @@ std::vector<std::size_t> rank(std::span<const double> scores, Likes likes) {
                "metric: a score is NaN");
   std::vector<std::size_t> order(scores.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
     return scores[a] != scores[b] ? scores[a] > scores[b] : likes[a] < likes[b];
   });
   return order;
