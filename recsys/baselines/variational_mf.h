@@ -49,6 +49,10 @@ class VariationalMf {
   std::vector<double> predict(std::span<const ItemRating> support,
                               std::span<const std::int32_t> items) const;
   double noise_variance() const { return noise_; }
+  /// Posterior mean of an item's factors q_i, without its bias.
+  std::span<const double> item_factors(std::int32_t item) const {
+    return items_.mean_of(static_cast<std::size_t>(item)).subspan(1);
+  }
 
  private:
   std::vector<double> fold_in(std::span<const ItemRating> support) const;
