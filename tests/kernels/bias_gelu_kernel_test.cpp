@@ -70,7 +70,8 @@ TEST(BiasGeluKernel, MatchesTheOracle) {
         fast.run();
         pin("naive", [&] { oracle.run(); });
         const auto got = fast.outputs(), want = oracle.outputs();
-        const double rows = static_cast<double>(c.rows / c.groups);
+        const std::int64_t group_rows = c.rows / c.groups;
+        const double rows = static_cast<double>(group_rows);
         for (std::size_t k = 0; k < got.size(); ++k)
           expect_close(fmt::format("{} x {} output {}", c.rows, c.columns, k), got[k], want[k],
                        40 + 2 * rows);
