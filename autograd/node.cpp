@@ -149,6 +149,7 @@ std::vector<Edge> edges_of(std::span<const Variable* const> inputs) {
 }
 
 OutputMeta meta_of(const Tensor& output) {
+  if (!output.defined()) return {};
   return {output.shape(), output.dtype(), output.device()};
 }
 

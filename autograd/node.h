@@ -143,14 +143,14 @@ OutputMeta meta_of(const Tensor& output);
 /// Wraps the outputs of an operation. When recording is on and an input requires a gradient they
 /// become outputs of a new node with this rule: (const Backward&) -> Variables, one per input, null
 /// where zero. `name` must outlive the node (a literal). Null inputs are allowed; their gradient is
-/// ignored.
+/// ignored. An undefined output becomes a null Variable, at which no gradient ever arrives.
 template <class Rule>
 Variables record_all(const char* name, std::span<const Tensor> outputs,
                      std::span<const Variable* const> inputs, Rule rule) {
   Variables result;
   result.reserve(outputs.size());
   if (!detail::must_record(inputs)) {
-    for (const Tensor& t : outputs) result.emplace_back(t);
+    for (const Tensor& t : outputs) result.push_back(t.defined() ? Variable(t) : Variable());
     return result;
   }
   std::vector<OutputMeta> metas;
@@ -159,7 +159,7 @@ Variables record_all(const char* name, std::span<const Tensor> outputs,
   const Ref<Node> node(new detail::RuleNode<Rule>(name, detail::edges_of(inputs), std::move(metas),
                                                   std::move(rule)));
   for (std::uint32_t i = 0; i < outputs.size(); ++i)
-    result.push_back(Variable::recorded(outputs[i], node, i));
+    result.push_back(outputs[i].defined() ? Variable::recorded(outputs[i], node, i) : Variable());
   return result;
 }
 

@@ -1,0 +1,12 @@
+// The fused operations as composites of public ones, by the formulas that their kernels follow, in
+// f32 inside (f64 for f64). They are what order 3 and above of a fused operation differentiates,
+// and the oracle of its tests. Operands are those of autograd/fused.h and are not checked again.
+#pragma once
+
+#include "autograd/fused.h"
+
+namespace mettle::reference {
+
+Variable layer_norm(const Variable& x, const Variable& gamma, const Variable& beta, double eps);
+
+}  // namespace mettle::reference

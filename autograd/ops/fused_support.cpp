@@ -1,0 +1,74 @@
+// The closing rule, and what fused operations check and allocate alike.
+#include "autograd/ops/fused_support.h"
+
+#include <numeric>
+
+namespace mettle::ops {
+namespace {
+
+/// The gradient of f as a function: (x..., dy...) -> dx..., null where zero or not floating.
+Function adjoint_of(Function f, std::size_t inputs) {
+  return [f = std::move(f), inputs](std::span<const Variable> arguments) {
+    return vector_jacobian_product(f, arguments.first(inputs), arguments.subspan(inputs));
+  };
+}
+
+}  // namespace
+
+Variables closing_rule(const Function& reference, std::size_t inputs, std::size_t outputs,
+                       std::span<const Variable> arguments, std::span<const Variable> cotangents,
+                       std::span<const std::uint8_t> needed) {
+  // (x, dy) -> dx, and its own gradient (x, dy, ddx) -> (dx2, ddy): what the two kernels compute.
+  const Function backward = adjoint_of(reference, inputs);
+  const Function double_backward = adjoint_of(backward, inputs + outputs);
+  return vector_jacobian_product(double_backward, arguments, cotangents, needed);
+}
+
+Tensor empty_like(const Tensor& x) {
+  if (x.is_contiguous()) return Tensor::empty(x.shape(), x.dtype(), x.device());
+  std::array<int, max_rank> outermost_first{};
+  const auto end = outermost_first.begin() + x.rank();
+  std::iota(outermost_first.begin(), end, 0);
+  std::stable_sort(outermost_first.begin(), end,
+                   [&](int a, int b) { return x.strides()[a] > x.strides()[b]; });
+  Shape in_memory;
+  std::array<int, max_rank> place{};
+  for (int i = 0; i < x.rank(); ++i) {
+    const int axis = outermost_first[static_cast<std::size_t>(i)];
+    in_memory.push_back(x.shape()[axis]);
+    place[static_cast<std::size_t>(axis)] = i;
+  }
+  return Tensor::empty(in_memory, x.dtype(), x.device())
+      .permute(std::span(place).first(static_cast<std::size_t>(x.rank())));
+}
+
+std::int64_t weight_groups(const Variable& x, const Variable& weight, const char* operation,
+                           const char* weight_name) {
+  if (!weight) return 1;
+  check_same(x.value(), weight.value(), operation);
+  const Shape &shape = x.shape(), &w = weight.shape();
+  const bool shared = w.rank() == 1 && w[0] == shape.at(-1);
+  const bool per_task =
+      w.rank() == 2 && shape.rank() >= 2 && w[0] == shape[0] && w[1] == shape.at(-1);
+  METTLE_CHECK(ShapeError, shared || per_task,
+               "{}: {} of shape {} does not fit x of shape {}; it must be [D] for the last axis D "
+               "of x, or [T, D] with one row for each index of x's first axis",
+               operation, weight_name, to_string(w), to_string(shape));
+  return per_task ? w[0] : 1;
+}
+
+Variable grouped_weight(const Variable& weight, int rank) {
+  if (weight.rank() < 2 || rank == 2) return weight;
+  Shape shape = Shape::filled(rank, 1);
+  shape[0] = weight.size(0);
+  shape[rank - 1] = weight.size(1);
+  return reshape(weight, shape);
+}
+
+void check_constant(const Variable& v, const char* operation, const char* name,
+                    const char* remedy) {
+  METTLE_CHECK(AutogradError, !v.requires_grad(),
+               "{}: {} is a constant and cannot require a gradient; {}", operation, name, remedy);
+}
+
+}  // namespace mettle::ops
