@@ -11,6 +11,8 @@
 #pragma once
 
 #include "autograd/variable.h"
+#include "kernels/bce_with_logits.h"
+#include "kernels/bias_gelu.h"
 
 namespace mettle {
 
@@ -19,5 +21,27 @@ namespace mettle {
 /// Hinton, "Layer normalization", 2016.
 Variable layer_norm(const Variable& x, const Variable& gamma, const Variable& beta,
                     double eps = 1e-5);
+
+using kernels::GeluForm;  // erf, tanh
+
+/// gelu(x + bias) = z Phi(z) with z = x + bias, Phi the normal distribution function or its tanh
+/// approximation. bias is [D] for the last axis of x, or [T, D]; null: none. Hendrycks and Gimpel,
+/// "Gaussian error linear units", 2016.
+Variable bias_gelu(const Variable& x, const Variable& bias, GeluForm form = GeluForm::erf);
+Variable gelu(const Variable& x, GeluForm form = GeluForm::erf);
+
+using kernels::Reduction;  // none, mean, sum
+
+struct BceOptions {
+  Variable weight = {};     // constant, broadcasts to the logits' shape; null: ones
+  double pos_weight = 1.0;  // factor of the loss of positive targets
+  Reduction reduction = Reduction::mean;
+};
+
+/// Binary cross-entropy of sigmoid(logits) against targets in [0, 1] of the same shape, in the form
+/// that neither overflows nor cancels. The loss is f32 (f64 for f64): of the logits' shape for
+/// Reduction::none, else a scalar; mean divides by the number of logits, whatever the weights.
+Variable bce_with_logits(const Variable& logits, const Variable& target,
+                         const BceOptions& options = {});
 
 }  // namespace mettle

@@ -8,5 +8,7 @@
 namespace mettle::reference {
 
 Variable layer_norm(const Variable& x, const Variable& gamma, const Variable& beta, double eps);
+Variable bias_gelu(const Variable& x, const Variable& bias, GeluForm form);
+Variable bce_with_logits(const Variable& logits, const Variable& target, const BceOptions& options);
 
 }  // namespace mettle::reference

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,10 @@ struct FusedRow {
   std::vector<std::size_t> constants = {};
 };
 
+inline void PrintTo(const FusedRow& row, std::ostream* out) { *out << row.name; }
+
+std::vector<FusedRow> bce_with_logits_rows();
+std::vector<FusedRow> bias_gelu_rows();
 std::vector<FusedRow> layer_norm_rows();
 
 /// f64 normal numbers: number `stream` of a fixed sequence.

@@ -1,0 +1,60 @@
+// GELU with and without bias: rows of the table of fused operations, and what it refuses.
+#include <gmock/gmock.h>
+
+#include "tests/autograd/fused_table.h"
+
+namespace mettle::test {
+namespace {
+
+using In = std::span<const Variable>;
+using testing::AllOf;
+using testing::HasSubstr;
+
+FusedRow row(const char* name, Variables inputs, GeluForm form) {
+  return {name, std::move(inputs), [form](In i) { return Variables{bias_gelu(i[0], i[1], form)}; },
+          [form](In i) { return Variables{reference::bias_gelu(i[0], i[1], form)}; }};
+}
+
+FusedRow strided_row() {
+  const auto of = [](auto f) {
+    return [f](In i) {
+      return Variables{f(transpose(i[0], 0, 1), slice(i[1], 0, 1, to_end, 2), GeluForm::erf)};
+    };
+  };
+  return {"bias_gelu_strided",
+          {random({3, 4}, 1), random({6}, 2)},
+          of(bias_gelu),
+          of(reference::bias_gelu)};
+}
+
+TEST(BiasGelu, RefusesWithNamesAndTheRemedy) {
+  const Variable x = random({2, 3, 4}, 1);
+  EXPECT_THAT(message_of<ShapeError>([&] { bias_gelu(x, random({3}, 2)); }),
+              AllOf(HasSubstr("bias_gelu: bias"), HasSubstr("(3,)"), HasSubstr("(2, 3, 4)"),
+                    HasSubstr("[T, D]")));
+  EXPECT_THAT(message_of<ShapeError>([&] { bias_gelu(full({}, 1), full({1}, 1)); }),
+              HasSubstr("last axis"));
+  EXPECT_THAT(message_of<DTypeError>([&] { bias_gelu(x, full({4}, 1)); }), HasSubstr("cast()"));
+  EXPECT_THAT(message_of<DTypeError>([&] { gelu(arange(3)); }), HasSubstr("i64"));
+}
+
+}  // namespace
+
+std::vector<FusedRow> bias_gelu_rows() {
+  std::vector<FusedRow> rows{strided_row()};
+  for (const auto& [form, suffix] : {std::pair(GeluForm::erf, "_erf"), {GeluForm::tanh, "_tanh"}}) {
+    const auto add = [&, form = form, suffix = suffix](const char* name, const Variable& x,
+                                                       const Variable& bias) {
+      rows.push_back(row((std::string(name) + suffix).c_str(), {x, bias}, form));
+    };
+    add("gelu", random({3, 4}, 1, 2.0), Variable());
+    add("gelu_scalar", random({}, 1), Variable());
+    add("bias_gelu", random({2, 3, 5}, 1), random({5}, 2));
+    add("bias_gelu_per_task", random({2, 3, 2}, 1), random({2, 2}, 2));
+    add("bias_gelu_empty", random({0, 3}, 1), random({3}, 2));
+    add("bias_gelu_no_columns", random({2, 0}, 1), random({0}, 2));
+  }
+  return rows;
+}
+
+}  // namespace mettle::test
