@@ -13,8 +13,8 @@ namespace {
 
 // A row-major matrix of the accumulate type.
 template <class A> struct Matrix {
-  Matrix(std::int64_t rows_, std::int64_t cols_)
-      : rows(rows_), cols(cols_), data(static_cast<std::size_t>(rows_ * cols_), A(0)) {}
+  Matrix(std::int64_t row_count, std::int64_t col_count)
+      : rows(row_count), cols(col_count), data(static_cast<std::size_t>(rows * cols), A(0)) {}
   A& operator()(std::int64_t i, std::int64_t j) {
     return data[static_cast<std::size_t>(i * cols + j)];
   }

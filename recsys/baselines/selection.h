@@ -6,6 +6,7 @@
 #include <span>
 #include <utility>
 
+#include "engine/check.h"
 #include "recsys/baselines/baseline.h"
 
 namespace mettle {
@@ -37,6 +38,7 @@ double squared_error(const Dataset& data, std::span<const Episode> episodes,
 }
 
 /// The model made by `make(candidate)` with the smallest `error(model)`; the first of equals.
+/// Throws ValueError without candidates.
 template <class Candidates, class Make, class Error>
 auto select_best(const Candidates& candidates, const Make& make, const Error& error) {
   using Model = decltype(make(*std::begin(candidates)));
@@ -49,6 +51,7 @@ auto select_best(const Candidates& candidates, const Make& make, const Error& er
     best = std::move(model);
     best_error = value;
   }
+  METTLE_CHECK(ValueError, best.has_value(), "select_best: there are no candidates");
   return std::move(*best);
 }
 

@@ -181,7 +181,8 @@ FittedBaseline blend(FittedBaseline a, FittedBaseline b) {
   METTLE_CHECK(ValueError, a->predicts_stars() && b->predicts_stars(),
                "blend: '{}' and '{}' must both predict stars", a->name(), b->name());
   return simple({"blend of MF and linear", true, true},
-                [a, b](std::span<const ItemRating> support, std::span<const std::int32_t> items) {
+                [a = std::move(a), b = std::move(b)](std::span<const ItemRating> support,
+                                                     std::span<const std::int32_t> items) {
                   std::vector<double> out = a->predict(support, items);
                   const std::vector<double> other = b->predict(support, items);
                   for (std::size_t i = 0; i < out.size(); ++i) out[i] = 0.5 * (out[i] + other[i]);

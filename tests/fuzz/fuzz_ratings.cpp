@@ -86,7 +86,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view text(reinterpret_cast<const char*>(data) + 1, size - 1);
   try {
     parse(data[0], text);
-  } catch (const mettle::FileError&) {
+  } catch (const mettle::FileError&) {  // NOLINT(bugprone-empty-catch)
     // The only refusal that is allowed; anything else ends the run.
   }
   return 0;

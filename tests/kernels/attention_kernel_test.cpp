@@ -104,7 +104,7 @@ const AttentionCase derivative_cases[] = {
 
 std::vector<std::string> all_variants() {
   auto names = fast_variants();
-  names.push_back("naive");
+  names.emplace_back("naive");
   return names;
 }
 

@@ -87,7 +87,8 @@ TEST(LayerNormKernel, MatchesTheOracle) {
       }
       const std::string name = fmt::format("rows {} columns {} ", c.rows, c.columns);
       const double columns = static_cast<double>(c.columns);
-      const double rows = static_cast<double>(c.rows / c.groups);
+      const std::int64_t group_rows = c.rows / c.groups;
+      const double rows = static_cast<double>(group_rows);
       // A single column is all cancellation: xhat is zero up to rounding times 1 / sqrt(eps).
       const double row_error = 40 + 4 * std::sqrt(columns) + (c.columns == 1 ? 1000 : 0);
       const double column_error = row_error + 4 * rows;
