@@ -10,7 +10,10 @@
 // requires a gradient.
 #pragma once
 
+#include <optional>
+
 #include "autograd/variable.h"
+#include "engine/random.h"
 #include "kernels/bce_with_logits.h"
 #include "kernels/bias_gelu.h"
 
@@ -43,5 +46,38 @@ struct BceOptions {
 /// Reduction::none, else a scalar; mean divides by the number of logits, whatever the weights.
 Variable bce_with_logits(const Variable& logits, const Variable& target,
                          const BceOptions& options = {});
+
+struct AttentionOptions {
+  /// Factor of q k^T; 1 / sqrt(D) when not given.
+  std::optional<double> scale = {};
+  /// Added to the scores; of q's dtype, broadcasts to (..., H, Nq, Nk). -inf excludes a key. A
+  /// constant.
+  Variable mask = {};
+  /// bool or u8, broadcasts to (..., Nk): nonzero marks a valid key.
+  Variable key_padding = {};
+  /// Query i sees the keys j <= i + (Nk - Nq): the ends of both are aligned.
+  bool causal = false;
+  /// Probability in [0, 1) with which an element of the softmax is dropped; what is kept is divided
+  /// by 1 - dropout. The elements of (..., H, Nq, Nk), counted row-major, draw from `key`.
+  double dropout = 0.0;
+  PhiloxKey key = {};
+};
+
+/// dropout(softmax(scale q k^T + mask)) v. q (..., H, Nq, D), k (..., H, Nk, D), v (..., H, Nk, Dv)
+/// -> (..., H, Nq, Dv); the leading axes, any number, are equal. Any strides: views with a dense
+/// last axis are read as they are, and results lie in memory in the order of q's axes. A query
+/// without valid key gives 0 and sends no gradient. Memory is linear in Nq + Nk at orders 1 and 2.
+/// Vaswani et al., "Attention is all you need", 2017; Dao et al., "FlashAttention", 2022.
+Variable attention(const Variable& q, const Variable& k, const Variable& v,
+                   const AttentionOptions& options = {});
+
+/// Self-attention on the output of one projection: qkv (..., N, 3, H, D) -> (..., N, H, D), both
+/// ready to be reshaped to (..., N, 3 H D) and (..., N, H D) without a copy. The gradient of qkv is
+/// one packed tensor.
+Variable attention_packed(const Variable& qkv, const AttentionOptions& options = {});
+
+/// Zeroes an element with probability p in [0, 1) and divides what is kept by 1 - p. Elements
+/// counted row-major draw from `key`: the same key drops the same elements. Its own adjoint.
+Variable dropout(const Variable& x, double p, PhiloxKey key);
 
 }  // namespace mettle

@@ -7,6 +7,9 @@
 
 namespace mettle::reference {
 
+Variable attention(const Variable& q, const Variable& k, const Variable& v,
+                   const AttentionOptions& options);
+Variable attention_packed(const Variable& qkv, const AttentionOptions& options);
 Variable layer_norm(const Variable& x, const Variable& gamma, const Variable& beta, double eps);
 Variable bias_gelu(const Variable& x, const Variable& bias, GeluForm form);
 Variable bce_with_logits(const Variable& logits, const Variable& target, const BceOptions& options);

@@ -1,6 +1,7 @@
 // The closing rule, and what fused operations check and allocate alike.
 #include "autograd/ops/fused_support.h"
 
+#include <limits>
 #include <numeric>
 
 namespace mettle::ops {
@@ -24,18 +25,23 @@ Variables closing_rule(const Function& reference, std::size_t inputs, std::size_
   return vector_jacobian_product(double_backward, arguments, cotangents, needed);
 }
 
-Tensor empty_like(const Tensor& x) {
-  if (x.is_contiguous()) return Tensor::empty(x.shape(), x.dtype(), x.device());
+Tensor empty_in_order_of(const Tensor& x, const Shape& shape) {
+  if (x.is_contiguous()) return Tensor::empty(shape, x.dtype(), x.device());
   std::array<int, max_rank> outermost_first{};
   const auto end = outermost_first.begin() + x.rank();
   std::iota(outermost_first.begin(), end, 0);
+  // A repeated axis (stride 0) has no place in memory of its own: it goes outermost.
+  const auto distance = [&](int axis) {
+    const std::int64_t stride = x.strides()[axis];
+    return stride == 0 ? std::numeric_limits<std::int64_t>::max() : stride;
+  };
   std::stable_sort(outermost_first.begin(), end,
-                   [&](int a, int b) { return x.strides()[a] > x.strides()[b]; });
+                   [&](int a, int b) { return distance(a) > distance(b); });
   Shape in_memory;
   std::array<int, max_rank> place{};
   for (int i = 0; i < x.rank(); ++i) {
     const int axis = outermost_first[static_cast<std::size_t>(i)];
-    in_memory.push_back(x.shape()[axis]);
+    in_memory.push_back(shape[axis]);
     place[static_cast<std::size_t>(axis)] = i;
   }
   return Tensor::empty(in_memory, x.dtype(), x.device())

@@ -50,6 +50,7 @@ template <std::size_t Inputs, std::size_t Outputs> struct FusedCall {
 
 inline const void* data_of(const Tensor* t) { return t ? t->data() : nullptr; }
 inline void* data_of(const Tensor& t) { return t.defined() ? t.data() : nullptr; }
+inline const Tensor* value_of(const Variable& v) { return v ? &v.value() : nullptr; }
 inline const void* data_of(const Variable& v) { return v ? v.value().data() : nullptr; }
 
 /// The value dense in row-major order; a null Variable stays null.
@@ -63,8 +64,10 @@ inline Saved keep(const Tensor& statistic) {
   return statistic.defined() ? Saved(Variable(statistic)) : Saved();
 }
 
-/// Uninitialised and dense, with the axes in memory in the order of x's.
-Tensor empty_like(const Tensor& x);
+/// Uninitialised and dense, of x's dtype and of a shape of x's rank, with the axes in memory in the
+/// order of x's: what is a free view of x by permute and reshape is so of the result.
+Tensor empty_in_order_of(const Tensor& x, const Shape& shape);
+inline Tensor empty_like(const Tensor& x) { return empty_in_order_of(x, x.shape()); }
 
 /// How many consecutive groups of x's rows have a row of `weight` of their own: 1 for a weight [D],
 /// T for [T, D] beside x [T, ..., D]. A null weight is one group. Throws ShapeError, and DTypeError

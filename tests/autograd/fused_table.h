@@ -25,10 +25,13 @@ struct FusedRow {
   double roundings = 64;
   /// Inputs that are constants of the operation: masks, weights.
   std::vector<std::size_t> constants = {};
+  /// How many gradients, each rounded to the dtype, are added up for one input.
+  int parts = 1;
 };
 
 inline void PrintTo(const FusedRow& row, std::ostream* out) { *out << row.name; }
 
+std::vector<FusedRow> attention_rows();
 std::vector<FusedRow> bce_with_logits_rows();
 std::vector<FusedRow> bias_gelu_rows();
 std::vector<FusedRow> layer_norm_rows();
