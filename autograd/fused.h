@@ -80,4 +80,39 @@ Variable attention_packed(const Variable& qkv, const AttentionOptions& options =
 /// counted row-major draw from `key`: the same key drops the same elements. Its own adjoint.
 Variable dropout(const Variable& x, double p, PhiloxKey key);
 
+struct ResidualNorm {
+  Variable normalized;  // layer_norm(sum)
+  Variable sum;         // residual + dropout(x)
+};
+
+/// The step between two layers of a transformer in one pass. x and residual have one shape; gamma,
+/// beta and eps are those of layer_norm; p and key those of dropout.
+ResidualNorm dropout_residual_layer_norm(const Variable& x, const Variable& residual,
+                                         const Variable& gamma, const Variable& beta, double p,
+                                         PhiloxKey key, double eps = 1e-5);
+
+/// Rows of a table: table [V, D], ids (i64 or i32, of any shape) -> (ids' shape..., D). Positions
+/// that hold padding_id read as zeros and send no gradient (-1: none). Any other id outside [0, V)
+/// is a ValueError that names it. The gradient is a table of zeros to which rows are added, in the
+/// order of their positions; for a table too large for that see sparse_rows().
+Variable embedding(const Variable& table, const Variable& ids, std::int64_t padding_id = -1);
+/// The adjoint of embedding: a table of zeros [V, D] with rows (ids' shape..., D) added at ids.
+Variable scatter_rows(const Variable& rows, const Variable& ids, std::int64_t table_rows,
+                      std::int64_t padding_id = -1);
+
+/// The gradient of a table as the rows that it touches.
+struct SparseGradient {
+  Tensor ids;   // i64 [n], ascending, each once
+  Tensor rows;  // [n, D]
+};
+
+/// A table's gradient without the table: take the gradient with respect to the looked-up rows,
+///   const Variable rows = embedding(table, ids);
+///   const Variable d_rows = grad(loss, {rows})[0];  // never walks into the table
+///   const SparseGradient g = sparse_rows(d_rows, ids, table.size(0));
+/// Equal, in every bit, to the touched rows of the dense gradient. For several look-ups of one
+/// table concat() their ids and gradients first.
+SparseGradient sparse_rows(const Variable& d_rows, const Variable& ids, std::int64_t table_rows,
+                           std::int64_t padding_id = -1);
+
 }  // namespace mettle

@@ -1,7 +1,8 @@
 // Dropout, alone and fused with the residual sum and layer normalisation that follow it.
 //
 //   dropout(x)_i = k_i x_i,   k_i = 1 / (1 - p) if dropout_keeps(key.bits(i), drop_threshold(p)),
-//   else 0 s = residual + dropout(x),   y = layer_norm(s)
+//   else 0
+//   s = residual + dropout(x),   y = layer_norm(s)
 //
 // i counts the flattened elements of x. The mask is never stored: the same key makes the same mask
 // anywhere, so dropout is its own adjoint, and its backward is the forward kernel applied to dy.

@@ -63,6 +63,20 @@ std::int64_t weight_groups(const Variable& x, const Variable& weight, const char
   return per_task ? w[0] : 1;
 }
 
+std::int64_t norm_groups(const Variable& x, const Variable& gamma, const Variable& beta,
+                         const char* operation) {
+  check_floating(x.value(), operation);
+  METTLE_CHECK(ShapeError, x.rank() >= 1 && x.size(-1) >= 1,
+               "{}: x of shape {} has no last axis to normalise over", operation,
+               to_string(x.shape()));
+  const std::int64_t of_gamma = weight_groups(x, gamma, operation, "gamma");
+  const std::int64_t of_beta = weight_groups(x, beta, operation, "beta");
+  METTLE_CHECK(ShapeError, !gamma || !beta || gamma.shape() == beta.shape(),
+               "{}: gamma of shape {} and beta of shape {} differ; expand() one of them", operation,
+               to_string(gamma.shape()), to_string(beta.shape()));
+  return std::max(of_gamma, of_beta);
+}
+
 Variable grouped_weight(const Variable& weight, int rank) {
   if (weight.rank() < 2 || rank == 2) return weight;
   Shape shape = Shape::filled(rank, 1);

@@ -74,6 +74,10 @@ inline Tensor empty_like(const Tensor& x) { return empty_in_order_of(x, x.shape(
 /// or DeviceError when x and weight differ in those.
 std::int64_t weight_groups(const Variable& x, const Variable& weight, const char* operation,
                            const char* weight_name);
+/// The same for the gain and shift of a norm over the last axis of x, which must be floating and
+/// have such an axis.
+std::int64_t norm_groups(const Variable& x, const Variable& gamma, const Variable& beta,
+                         const char* operation);
 /// The weight shaped so that it broadcasts against x.
 Variable grouped_weight(const Variable& weight, int rank);
 

@@ -47,19 +47,6 @@ struct LayerNorm {
   }
 };
 
-std::int64_t check_operands(const Variable& x, const Variable& gamma, const Variable& beta) {
-  ops::check_floating(x.value(), "layer_norm");
-  METTLE_CHECK(ShapeError, x.rank() >= 1 && x.size(-1) >= 1,
-               "layer_norm: x of shape {} has no last axis to normalise over",
-               to_string(x.shape()));
-  const std::int64_t groups = ops::weight_groups(x, gamma, "layer_norm", "gamma");
-  const std::int64_t beta_groups = ops::weight_groups(x, beta, "layer_norm", "beta");
-  METTLE_CHECK(ShapeError, !gamma || !beta || gamma.shape() == beta.shape(),
-               "layer_norm: gamma of shape {} and beta of shape {} differ; expand() one of them",
-               to_string(gamma.shape()), to_string(beta.shape()));
-  return std::max(groups, beta_groups);
-}
-
 }  // namespace
 
 Variable reference::layer_norm(const Variable& x, const Variable& gamma, const Variable& beta,
@@ -74,7 +61,7 @@ Variable reference::layer_norm(const Variable& x, const Variable& gamma, const V
 }
 
 Variable layer_norm(const Variable& x, const Variable& gamma, const Variable& beta, double eps) {
-  const std::int64_t groups = check_operands(x, gamma, beta);
+  const std::int64_t groups = ops::norm_groups(x, gamma, beta, "layer_norm");
   const std::array in{contiguous(x), ops::dense_operand(gamma), ops::dense_operand(beta)};
   const Tensor& value = in[0].value();
   const std::int64_t columns = value.size(-1), rows = value.numel() / columns;

@@ -14,6 +14,8 @@ void register_kernels() {
   register_bce_with_logits_naive();
   register_bias_gelu();
   register_bias_gelu_naive();
+  register_dropout();
+  register_embedding();
   register_layer_norm();
   register_layer_norm_naive();
 }

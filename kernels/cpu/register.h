@@ -15,6 +15,8 @@ void register_bce_with_logits();
 void register_bce_with_logits_naive();
 void register_bias_gelu();
 void register_bias_gelu_naive();
+void register_dropout();
+void register_embedding();
 void register_layer_norm();
 void register_layer_norm_naive();
 

@@ -163,6 +163,17 @@ std::vector<FusedRow> strided_rows() {
   };
 }
 
+std::vector<FusedRow> dropout_attention_rows() {
+  const Shape q{2, 2, 3, 2}, k{2, 2, 4, 2};
+  const Variable hole = constant({4}, {0, -infinity, 0.5, 0});
+  return {
+      row("dropout", q, k, k, {.dropout = 0.4, .key = {17, 3}}),
+      row("dropout_masked", q, k, k,
+          {.mask = hole, .causal = true, .dropout = 0.25, .key = {17, 4}}),
+      packed_row("dropout", {2, 2, 3, 3, 2, 2}, {.dropout = 0.5, .key = {17, 5}}),
+  };
+}
+
 std::vector<FusedRow> packed_rows() {
   return {
       packed_row("plain", {2, 3, 3, 2, 2}),
@@ -256,7 +267,8 @@ TEST(Attention, MemoryIsLinearInTheLengthThroughTheSecondDerivative) {
 
 std::vector<FusedRow> attention_rows() {
   std::vector<FusedRow> all;
-  for (const auto& rows : {masked_rows(), shape_rows(), strided_rows(), packed_rows()})
+  for (const auto& rows :
+       {masked_rows(), shape_rows(), strided_rows(), dropout_attention_rows(), packed_rows()})
     all.insert(all.end(), rows.begin(), rows.end());
   return all;
 }

@@ -34,6 +34,8 @@ inline void PrintTo(const FusedRow& row, std::ostream* out) { *out << row.name; 
 std::vector<FusedRow> attention_rows();
 std::vector<FusedRow> bce_with_logits_rows();
 std::vector<FusedRow> bias_gelu_rows();
+std::vector<FusedRow> dropout_rows();
+std::vector<FusedRow> embedding_rows();
 std::vector<FusedRow> layer_norm_rows();
 
 /// f64 normal numbers: number `stream` of a fixed sequence.
