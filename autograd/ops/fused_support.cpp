@@ -2,7 +2,8 @@
 #include "autograd/ops/fused_support.h"
 
 #include <limits>
-#include <numeric>
+#include <utility>
+#include <vector>
 
 namespace mettle::ops {
 namespace {
@@ -27,25 +28,22 @@ Variables closing_rule(const Function& reference, std::size_t inputs, std::size_
 
 Tensor empty_in_order_of(const Tensor& x, const Shape& shape) {
   if (x.is_contiguous()) return Tensor::empty(shape, x.dtype(), x.device());
-  std::array<int, max_rank> outermost_first{};
-  const auto end = outermost_first.begin() + x.rank();
-  std::iota(outermost_first.begin(), end, 0);
-  // A repeated axis (stride 0) has no place in memory of its own: it goes outermost.
-  const auto distance = [&](int axis) {
+  // A repeated axis (stride 0) has no place in memory of its own: it goes outermost. Equal strides
+  // keep their order.
+  std::vector<std::pair<std::int64_t, int>> outermost_first;
+  for (int axis = 0; axis < x.rank(); ++axis) {
     const std::int64_t stride = x.strides()[axis];
-    return stride == 0 ? std::numeric_limits<std::int64_t>::max() : stride;
-  };
-  std::stable_sort(outermost_first.begin(), end,
-                   [&](int a, int b) { return distance(a) > distance(b); });
-  Shape in_memory;
-  std::array<int, max_rank> place{};
-  for (int i = 0; i < x.rank(); ++i) {
-    const int axis = outermost_first[static_cast<std::size_t>(i)];
-    in_memory.push_back(shape[axis]);
-    place[static_cast<std::size_t>(axis)] = i;
+    outermost_first.emplace_back(stride == 0 ? std::numeric_limits<std::int64_t>::min() : -stride,
+                                 axis);
   }
-  return Tensor::empty(in_memory, x.dtype(), x.device())
-      .permute(std::span(place).first(static_cast<std::size_t>(x.rank())));
+  std::sort(outermost_first.begin(), outermost_first.end());
+  Shape in_memory;
+  std::vector<int> place(outermost_first.size());
+  for (const auto& [stride, axis] : outermost_first) {
+    place[static_cast<std::size_t>(axis)] = in_memory.rank();
+    in_memory.push_back(shape[axis]);
+  }
+  return Tensor::empty(in_memory, x.dtype(), x.device()).permute(place);
 }
 
 std::int64_t weight_groups(const Variable& x, const Variable& weight, const char* operation,

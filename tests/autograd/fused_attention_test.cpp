@@ -16,7 +16,7 @@ using testing::HasSubstr;
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
-Variable bits(const Shape& shape, std::vector<std::uint8_t> values, DType dtype) {
+Variable bits(const Shape& shape, const std::vector<std::uint8_t>& values, DType dtype) {
   return cast(Variable(Tensor::from(values, shape)), dtype);
 }
 Variable constant(const Shape& shape, const std::vector<double>& values) {
@@ -61,7 +61,7 @@ FusedRow packed_row(std::string name, const Shape& qkv, const AttentionOptions& 
 }
 
 /// q, k, v made of the inputs by `views`, the same for both sides.
-FusedRow view_row(std::string name, Variables inputs, std::function<Variables(In)> views,
+FusedRow view_row(std::string name, Variables inputs, const std::function<Variables(In)>& views,
                   int parts = 1) {
   const auto of = [=](auto f) {
     return [=](In i) {

@@ -29,7 +29,7 @@ struct FusedRow {
   int parts = 1;
 };
 
-inline void PrintTo(const FusedRow& row, std::ostream* out) { *out << row.name; }
+inline std::ostream& operator<<(std::ostream& out, const FusedRow& row) { return out << row.name; }
 
 std::vector<FusedRow> attention_rows();
 std::vector<FusedRow> bce_with_logits_rows();
