@@ -55,11 +55,6 @@ struct PhiloxKey {
   METTLE_HD PhiloxBlock block(std::uint64_t i) const { return philox(seed, i, offset); }
 };
 
-/// Uniform in [0, 1) with 24 bits.
-METTLE_HD inline float uniform_float(std::uint32_t bits) {
-  return static_cast<float>(bits >> 8) * 0x1p-24f;
-}
-
 /// Dropout rule shared by every kernel on every device: element i is dropped when its bits are
 /// below `drop_threshold(p)` = p * 2^32, with p in [0, 1) the probability of dropping.
 METTLE_HD inline std::uint32_t drop_threshold(double p) {

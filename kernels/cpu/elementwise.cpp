@@ -12,6 +12,17 @@
 namespace mettle::kernels::cpu {
 namespace {
 
+bool is_integer(DType dtype) { return dtype == DType::i64 || dtype == DType::i32; }
+
+/// Calls f.template operator()<T>() with T = i64 or i32, whichever `dtype` is.
+template <class F> void dispatch_integer(DType dtype, F&& f) {
+  if (dtype == DType::i64) {
+    f.template operator()<std::int64_t>();
+  } else {
+    f.template operator()<std::int32_t>();
+  }
+}
+
 // Integer tiles: wrap-around arithmetic as in the hardware.
 template <class T>
 void integer_unary(UnaryOp op, const T* x, T* y, std::int64_t n, T alpha, T beta) {
@@ -61,18 +72,16 @@ template <class T, class C, class Tile> void map_unary(const UnaryArgs& args, Ti
 }
 
 void run_unary(const Stream&, const UnaryArgs& args) {
-  if (args.dtype == DType::i64 || args.dtype == DType::i32) {
+  if (is_integer(args.dtype)) {
     METTLE_CHECK(DTypeError,
                  args.op == UnaryOp::affine || args.op == UnaryOp::abs || args.op == UnaryOp::sign,
                  "this function takes floating dtypes, got {}; convert with cast()",
                  to_string(args.dtype));
-    const auto integer = [&]<class T>() {
+    return dispatch_integer(args.dtype, [&]<class T>() {
       map_unary<T, T>(args, [&](const T* x, T* y, std::int64_t n) {
         integer_unary(args.op, x, y, n, static_cast<T>(args.alpha), static_cast<T>(args.beta));
       });
-    };
-    return args.dtype == DType::i64 ? integer.template operator()<std::int64_t>()
-                                    : integer.template operator()<std::int32_t>();
+    });
   }
   dispatch_float(
       args.dtype,
@@ -103,16 +112,14 @@ template <class T, class C, class Tile> void map_binary(const BinaryArgs& args, 
 }
 
 void run_binary(const Stream&, const BinaryArgs& args) {
-  if (args.dtype == DType::i64 || args.dtype == DType::i32) {
+  if (is_integer(args.dtype)) {
     METTLE_CHECK(DTypeError, args.op != BinaryOp::power, "power: takes floating dtypes, got {}",
                  to_string(args.dtype));
-    const auto integer = [&]<class T>() {
+    return dispatch_integer(args.dtype, [&]<class T>() {
       map_binary<T, T>(args, [&](const T* a, const T* b, T* y, std::int64_t n) {
         integer_binary(args.op, a, b, y, n);
       });
-    };
-    return args.dtype == DType::i64 ? integer.template operator()<std::int64_t>()
-                                    : integer.template operator()<std::int32_t>();
+    });
   }
   dispatch_float(
       args.dtype,

@@ -12,6 +12,7 @@
 #include "autograd/fused_reference.h"
 #include "autograd/gradcheck.h"
 #include "autograd/ops.h"
+#include "tests/autograd/message_of.h"
 
 namespace mettle::test {
 
@@ -41,16 +42,6 @@ std::vector<FusedRow> layer_norm_rows();
 /// f64 normal numbers: number `stream` of a fixed sequence.
 inline Variable random(const Shape& shape, std::uint64_t stream, double deviation = 1.0) {
   return normal(shape, {1234, stream}, 0.0, deviation, DType::f64);
-}
-
-/// The message of the error that f throws, or what it did instead.
-template <class E, class F> std::string message_of(F&& f) {
-  try {
-    f();
-  } catch (const E& e) {
-    return e.message();
-  }
-  return "nothing was thrown";
 }
 
 }  // namespace mettle::test

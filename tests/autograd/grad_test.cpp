@@ -11,23 +11,16 @@
 #include "autograd/gradcheck.h"
 #include "autograd/node.h"
 #include "autograd/ops.h"
+#include "tests/autograd/message_of.h"
 
 namespace mettle {
 namespace {
 
+using test::message_of;
 using testing::HasSubstr;
 
 Variable leaf(const std::vector<double>& values, const Shape& shape) {
   return Variable(Tensor::from(values, shape), true);
-}
-
-template <class E, class F> std::string message_of(F&& f) {
-  try {
-    f();
-  } catch (const E& e) {
-    return e.message();
-  }
-  return "nothing was thrown";
 }
 
 TEST(Grad, EveryOrderOfAPolynomial) {
@@ -122,6 +115,9 @@ TEST(Grad, RecordsOnlyWhenAsked) {
     EXPECT_FALSE((x * x).requires_grad());
   }
   EXPECT_TRUE((x * x).requires_grad());
+  EXPECT_TRUE(x.is_leaf());
+  EXPECT_FALSE((x * x).is_leaf());
+  EXPECT_TRUE((x * x).detach().is_leaf());
   EXPECT_FALSE((x.detach() * x.detach()).requires_grad());
   EXPECT_FALSE(grad(x * x, {x})[0].requires_grad());
   EXPECT_TRUE(grad(x * x, {x}, {.create_graph = true})[0].requires_grad());
