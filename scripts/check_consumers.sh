@@ -3,7 +3,7 @@
 # every way that is promised: find_package, pkg-config (plain and --static), a shared libmettle, and
 # add_subdirectory without any installation. Also compiles each installed header alone.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-scripts/setup.sh build
+scripts/setup.sh build consumers
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

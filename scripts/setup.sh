@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian or Ubuntu packages that Mettle needs and that are missing. Does nothing when all are there.
-#   scripts/setup.sh [build] [lint]      default: build
+#   scripts/setup.sh [build] [lint] [consumers]      default: build
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 build_packages=(
@@ -11,13 +11,15 @@ build_packages=(
 )
 # The releases are pinned: what they format and diagnose differs from release to release.
 lint_packages=(clang-format-14 clang-tidy-19)
+consumer_packages=(make)  # examples/consumer is built by make as well
 
 wanted=()
 for group in "${@:-build}"; do
   case $group in
     build) wanted+=("${build_packages[@]}") ;;
     lint) wanted+=("${lint_packages[@]}") ;;
-    *) die "setup.sh: unknown group '$group'; there are: build, lint" ;;
+    consumers) wanted+=("${consumer_packages[@]}") ;;
+    *) die "setup.sh: unknown group '$group'; there are: build, lint, consumers" ;;
   esac
 done
 
