@@ -18,6 +18,8 @@ void register_kernels() {
   register_embedding();
   register_layer_norm();
   register_layer_norm_naive();
+  register_optimizer();
+  register_optimizer_naive();
 }
 
 }  // namespace mettle::kernels::cpu

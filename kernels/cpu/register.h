@@ -19,5 +19,7 @@ void register_dropout();
 void register_embedding();
 void register_layer_norm();
 void register_layer_norm_naive();
+void register_optimizer();
+void register_optimizer_naive();
 
 }  // namespace mettle::kernels::cpu

@@ -1,0 +1,27 @@
+// What every variant of the optimizer steps refuses.
+#pragma once
+
+#include "engine/check.h"
+#include "kernels/optimizer.h"
+
+namespace mettle::kernels::cpu {
+
+inline void check_step_dtype(std::string_view step, DType dtype) {
+  METTLE_CHECK(DTypeError, dtype == DType::f32 || dtype == DType::f64,
+               "{}: parameters are f32 or f64, got {}; keep master weights in f32", step,
+               to_string(dtype));
+}
+
+inline void check_step(const AdamStepArgs& a) {
+  check_step_dtype("adam_step", a.dtype);
+  METTLE_CHECK(ValueError, a.step >= 1, "adam_step: step is {}; the first one is 1", a.step);
+  METTLE_CHECK(ValueError, a.beta1 >= 0 && a.beta1 < 1 && a.beta2 >= 0 && a.beta2 < 1,
+               "adam_step: betas {} and {} must be in [0, 1)", a.beta1, a.beta2);
+  const double eps = a.dtype == DType::f32 ? static_cast<float>(a.eps) : a.eps;
+  METTLE_CHECK(ValueError, eps > 0, "adam_step: eps is {}; it must be positive in {}", a.eps,
+               to_string(a.dtype));
+}
+
+inline void check_step(const SgdStepArgs& a) { check_step_dtype("sgd_step", a.dtype); }
+
+}  // namespace mettle::kernels::cpu

@@ -1,0 +1,228 @@
+// Optimizer steps and the global norm: against the f64 oracle, bit-stable, with ragged and empty
+// lists, and what they do with gradients that are not finite.
+#include "kernels/optimizer.h"
+
+#include <gmock/gmock.h>
+
+#include <limits>
+
+#include "tests/autograd/message_of.h"
+#include "tests/kernels/kernel_test_util.h"
+
+namespace mettle::test {
+namespace {
+
+using namespace kernels;
+using testing::AllOf;
+using testing::HasSubstr;
+using Sizes = std::vector<std::int64_t>;
+
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+constexpr double inf = std::numeric_limits<double>::infinity();
+
+const Sizes lists[] = {{}, {0}, {1}, {17, 0, 1, 33}, {5, 32768}, {32769, 3, 7}, {70001, 1, 0}};
+
+/// Parameters, gradients and moments of a list of tensors, with per-tensor rates and decays.
+struct State {
+  State(const Sizes& sizes, DType t) : dtype(t) {
+    for (const std::int64_t n : sizes) {
+      const auto seed = static_cast<unsigned>(4 * param.size());
+      param.emplace_back(t, random_vec(n, seed + 1));
+      grad.emplace_back(t, random_vec(n, seed + 2, -3, 3));
+      first.emplace_back(t, random_vec(n, seed + 3));
+      second.emplace_back(t, random_vec(n, seed + 4, 0, 2));
+    }
+  }
+
+  void adam(std::int64_t step, double scale = 1) { adam(step, scale, 1e-8, 0.02, 0.1); }
+  void adam(std::int64_t step, double scale, double eps, double l2, double decay) {
+    std::vector<AdamTensor> tensors;
+    for (std::size_t k = 0; k < param.size(); ++k)
+      tensors.push_back({param[k].data(), grad[k].data(), first[k].data(), second[k].data(),
+                         size(k), 0.01 * static_cast<double>(k + 1), l2,
+                         decay * static_cast<double>(k)});
+    adam_step({}, {dtype, tensors.data(), static_cast<std::int64_t>(tensors.size()), step, 0.9,
+                   0.999, eps, scale});
+  }
+  void sgd(bool with_velocity, bool nesterov, double scale = 1) {
+    std::vector<SgdTensor> tensors;
+    for (std::size_t k = 0; k < param.size(); ++k)
+      tensors.push_back({param[k].data(), grad[k].data(), with_velocity ? first[k].data() : nullptr,
+                         size(k), 0.01 * static_cast<double>(k + 1), 0.3});
+    sgd_step({}, {dtype, tensors.data(), static_cast<std::int64_t>(tensors.size()), 0.9, nesterov,
+                  scale});
+  }
+  double norm() {
+    std::vector<NormTensor> tensors;
+    for (std::size_t k = 0; k < grad.size(); ++k) tensors.push_back({grad[k].data(), size(k)});
+    double value = -1;
+    global_norm({}, {dtype, tensors.data(), static_cast<std::int64_t>(tensors.size()), &value});
+    return value;
+  }
+
+  std::int64_t size(std::size_t k) const {
+    return static_cast<std::int64_t>(param[k].values().size());
+  }
+  bool operator==(const State& other) const {
+    return param == other.param && first == other.first && second == other.second;
+  }
+
+  DType dtype;
+  std::vector<Buffer> param, grad, first, second;
+};
+
+void expect_close(const std::string& what, const State& got, const State& want) {
+  for (std::size_t k = 0; k < got.param.size(); ++k) {
+    expect_close(what + " param", got.param[k], want.param[k], 8);
+    expect_close(what + " first", got.first[k], want.first[k], 8);
+    expect_close(what + " second", got.second[k], want.second[k], 8);
+  }
+}
+
+template <class Step> State oracle(State state, Step step) {
+  const Selected naive({&adam_step, &sgd_step, &global_norm}, "naive");
+  step(state);
+  return state;
+}
+
+template <class Step> void expect_the_oracle(const std::string& what, Step step) {
+  for (const Sizes& sizes : lists)
+    for (const DType dtype : {DType::f32, DType::f64}) {
+      State state(sizes, dtype);
+      const State want = oracle(state, step);
+      step(state);
+      expect_close(what, state, want);
+    }
+}
+
+TEST(AdamStep, MatchesTheOracle) {
+  for (const std::int64_t step : {1, 2, 1000})
+    for (const double scale : {1.0, 0.25})
+      expect_the_oracle(fmt::format("step {} scale {}", step, scale),
+                        [&](State& s) { s.adam(step, scale); });
+}
+
+TEST(SgdStep, MatchesTheOracle) {
+  for (const bool velocity : {false, true})
+    for (const bool nesterov : {false, true})
+      expect_the_oracle(fmt::format("velocity {} nesterov {}", velocity, nesterov),
+                        [&](State& s) { s.sgd(velocity, nesterov, 0.5); });
+}
+
+TEST(GlobalNorm, MatchesTheOracle) {
+  for (const Sizes& sizes : lists)
+    for (const DType dtype : float_dtypes) {
+      State state(sizes, dtype);
+      double want = 0;
+      oracle(state, [&](State& s) { want = s.norm(); });
+      // Pieces of 32768 squares in f64: each lane adds at most 32768 / 8 of them.
+      EXPECT_NEAR(state.norm(), want, 4096 * rounding(DType::f64) * want) << to_string(dtype);
+    }
+}
+
+TEST(AdamStep, TheFirstStepMovesByTheRateAgainstTheSign) {
+  State s({2}, DType::f64);
+  s.param[0] = Buffer(DType::f64, Vec{1, 1});
+  s.grad[0] = Buffer(DType::f64, Vec{5, -1e-3});
+  s.first[0] = s.second[0] = Buffer(DType::f64, Vec{0, 0});
+  s.adam(1, 1, 1e-30, 0, 0);
+  EXPECT_NEAR(s.param[0].values()[0], 0.99, 1e-14);
+  EXPECT_NEAR(s.param[0].values()[1], 1.01, 1e-14);
+}
+
+TEST(OptimizerKernels, SameBitsOnRepeatAndForAnyThreads) {
+  for (const Sizes& sizes : lists) {
+    std::vector<State> runs;
+    std::vector<double> norms;
+    for (const int count : {1, 2, 2, 3}) {
+      const Threads pool(count);
+      State s(sizes, DType::f32);
+      norms.push_back(s.norm());
+      s.adam(3);
+      s.sgd(true, true);
+      runs.push_back(s);
+    }
+    for (const State& run : runs) EXPECT_TRUE(run == runs[0]);
+    for (const double value : norms) EXPECT_EQ(value, norms[0]);
+  }
+}
+
+// A tensor's result does not depend on which others are in the list.
+TEST(OptimizerKernels, OneByOneEqualsTogether) {
+  State together({40000, 5, 19}, DType::f32);
+  State alone = together;
+  together.adam(3);
+  for (std::size_t k = 0; k < alone.param.size(); ++k) {
+    const AdamTensor tensor{alone.param[k].data(),
+                            alone.grad[k].data(),
+                            alone.first[k].data(),
+                            alone.second[k].data(),
+                            alone.size(k),
+                            0.01 * static_cast<double>(k + 1),
+                            0.02,
+                            0.1 * static_cast<double>(k)};
+    adam_step({}, {DType::f32, &tensor, 1, 3});
+  }
+  EXPECT_TRUE(together == alone);
+}
+
+TEST(OptimizerKernels, AGradientThatIsNotFiniteSpoilsItsOwnElementOnly) {
+  for (const DType dtype : {DType::f32, DType::f64})
+    for (const double bad : {nan, inf, -inf}) {
+      State s({40}, dtype);
+      const State clean = s;
+      Vec grad = s.grad[0].values();
+      grad[7] = bad;
+      s.grad[0] = Buffer(dtype, grad);
+      EXPECT_FALSE(std::isfinite(s.norm()));
+      State adam = s, sgd = s, adam_clean = clean, sgd_clean = clean;
+      adam.adam(2);
+      adam_clean.adam(2);
+      sgd.sgd(true, false);
+      sgd_clean.sgd(true, false);
+      for (const auto& [spoilt, whole] : {std::pair(&adam, &adam_clean), {&sgd, &sgd_clean}})
+        for (std::size_t i = 0; i < 40; ++i) {
+          const double value = spoilt->param[0].values()[i];
+          if (i == 7) {
+            EXPECT_FALSE(std::isfinite(value));
+          } else {
+            EXPECT_EQ(value, whole->param[0].values()[i]) << i;
+          }
+        }
+    }
+}
+
+TEST(GlobalNorm, IsFiniteWhereF32SquaresWouldNotBe) {
+  const Buffer huge(DType::f32, Vec{3e30, 4e30});
+  Buffer copy = huge;
+  const NormTensor tensor{copy.data(), 2};
+  double value = 0;
+  global_norm({}, {DType::f32, &tensor, 1, &value});
+  EXPECT_NEAR(value, 5e30, 1e24);
+}
+
+TEST(OptimizerKernels, RefuseWithTheRemedy) {
+  const auto adam = [](DType dtype, std::int64_t step, double beta2 = 0.9, double eps = 1e-8) {
+    return [=] { adam_step({}, {dtype, nullptr, 0, step, 0.9, beta2, eps}); };
+  };
+  for (const char* variant : {"simd", "naive"}) {
+    const Selected pinned({&adam_step, &sgd_step, &global_norm}, variant);
+    EXPECT_THAT(message_of<DTypeError>(adam(DType::bf16, 1)),
+                AllOf(HasSubstr("adam_step"), HasSubstr("bf16"), HasSubstr("master weights")));
+    EXPECT_THAT(message_of<DTypeError>([] {
+                  sgd_step({}, {DType::i64, nullptr, 0});
+                }),
+                AllOf(HasSubstr("sgd_step"), HasSubstr("i64")));
+    EXPECT_THAT(message_of<ValueError>(adam(DType::f32, 0)), HasSubstr("step is 0"));
+    EXPECT_THAT(message_of<ValueError>(adam(DType::f32, 1, 1.0)), HasSubstr("[0, 1)"));
+    EXPECT_THAT(message_of<ValueError>(adam(DType::f32, 1, 0.9, 1e-60)), HasSubstr("eps"));
+    double value = 0;
+    EXPECT_THAT(message_of<DTypeError>([&] {
+                  global_norm({}, {DType::i32, nullptr, 0, &value});
+                }),
+                AllOf(HasSubstr("global_norm"), HasSubstr("i32")));
+  }
+}
+
+}  // namespace
+}  // namespace mettle::test
