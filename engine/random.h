@@ -53,6 +53,13 @@ struct PhiloxKey {
     return philox(seed, i / 4, offset).word[i % 4];
   }
   METTLE_HD PhiloxBlock block(std::uint64_t i) const { return philox(seed, i, offset); }
+  /// A stretch for part i of the computation that was given this one: under another seed, so that
+  /// no part draws the numbers of another.
+  METTLE_HD PhiloxKey fork(std::uint64_t i) const {
+    const PhiloxBlock b = philox(seed, i, ~offset);
+    return {(static_cast<std::uint64_t>(b.word[1]) << 32) | b.word[0],
+            (static_cast<std::uint64_t>(b.word[3]) << 32) | b.word[2]};
+  }
 };
 
 /// Dropout rule shared by every kernel on every device: element i is dropped when its bits are
