@@ -19,6 +19,7 @@ struct AdamTensor {
   void* m;           // [n] first moment, zeros before step 1, updated
   void* v;           // [n] second moment, zeros before step 1, updated
   std::int64_t n;
+  std::int64_t step;  // of this parameter, 1 for the first
   double lr;
   double l2 = 0;     // added to the gradient (Adam's weight decay): g + l2 param
   double decay = 0;  // decoupled (AdamW's): the parameter shrinks by 1 - lr decay
@@ -28,13 +29,12 @@ struct AdamTensor {
 /// regularization", 2019), with u = g + l2 param:
 ///   m = beta1 m + (1 - beta1) u,   v = beta2 v + (1 - beta2) u^2,
 ///   param = (1 - lr decay) param - lr (m / (1 - beta1^step)) / (sqrt(v / (1 - beta2^step)) + eps)
-/// Throws DTypeError unless dtype is f32 or f64, ValueError unless step >= 1, both betas are in
-/// [0, 1) and eps is positive in dtype.
+/// Throws DTypeError unless dtype is f32 or f64, ValueError unless every step >= 1, both betas are
+/// in [0, 1) and eps is positive in dtype.
 struct AdamStepArgs {
   DType dtype;
   const AdamTensor* tensors;  // [count]
   std::int64_t count;
-  std::int64_t step;  // 1 for the first
   double beta1 = 0.9;
   double beta2 = 0.999;
   double eps = 1e-8;

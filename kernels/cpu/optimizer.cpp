@@ -66,7 +66,7 @@ void adam_piece(const AdamStepArgs& a, const AdamTensor& tensor, std::int64_t be
                 std::int64_t count) {
   const hn::ScalableTag<T> d;
   const auto set = [&](double value) METTLE_LANES { return hn::Set(d, static_cast<T>(value)); };
-  const auto step = static_cast<double>(a.step);
+  const auto step = static_cast<double>(tensor.step);
   const auto scale = set(a.gradient_scale), l2 = set(tensor.l2);
   const auto beta1 = set(a.beta1), rest1 = set(1 - a.beta1);
   const auto beta2 = set(a.beta2), rest2 = set(1 - a.beta2);
@@ -185,9 +185,11 @@ void register_optimizer() {
                   check_step(a);
                   HWY_DYNAMIC_DISPATCH(sgd)(a);
                 }});
-  global_norm.add({"simd", DeviceType::cpu, 10, nullptr,
-                   [](const Stream&, const GlobalNormArgs& a) { HWY_DYNAMIC_DISPATCH(norm)
-                                                                (a); }});
+  global_norm.add(
+      {"simd", DeviceType::cpu, 10, nullptr, [](const Stream&, const GlobalNormArgs& a) {
+         HWY_DYNAMIC_DISPATCH(norm)
+         (a);
+       }});
 }
 
 }  // namespace mettle::kernels::cpu

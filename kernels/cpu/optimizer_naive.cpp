@@ -9,9 +9,9 @@ namespace mettle::kernels::cpu {
 namespace {
 
 template <class T> void adam(const AdamStepArgs& a) {
-  const auto step = static_cast<double>(a.step);
   for (std::int64_t k = 0; k < a.count; ++k) {
     const AdamTensor& t = a.tensors[k];
+    const auto step = static_cast<double>(t.step);
     const auto param = matrix<T>(t.param), grad = matrix<T>(t.grad);
     const auto m = matrix<T>(t.m), v = matrix<T>(t.v);
     for (std::int64_t i = 0; i < t.n; ++i) {

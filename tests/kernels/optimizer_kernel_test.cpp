@@ -39,10 +39,10 @@ struct State {
     std::vector<AdamTensor> tensors;
     for (std::size_t k = 0; k < param.size(); ++k)
       tensors.push_back({param[k].data(), grad[k].data(), first[k].data(), second[k].data(),
-                         size(k), 0.01 * static_cast<double>(k + 1), l2,
-                         decay * static_cast<double>(k)});
-    adam_step({}, {dtype, tensors.data(), static_cast<std::int64_t>(tensors.size()), step, 0.9,
-                   0.999, eps, scale});
+                         size(k), step + static_cast<std::int64_t>(k),
+                         0.01 * static_cast<double>(k + 1), l2, decay * static_cast<double>(k)});
+    adam_step({}, {dtype, tensors.data(), static_cast<std::int64_t>(tensors.size()), 0.9, 0.999,
+                   eps, scale});
   }
   void sgd(bool with_velocity, bool nesterov, double scale = 1) {
     std::vector<SgdTensor> tensors;
@@ -158,10 +158,11 @@ TEST(OptimizerKernels, OneByOneEqualsTogether) {
                             alone.first[k].data(),
                             alone.second[k].data(),
                             alone.size(k),
+                            3 + static_cast<std::int64_t>(k),
                             0.01 * static_cast<double>(k + 1),
                             0.02,
                             0.1 * static_cast<double>(k)};
-    adam_step({}, {DType::f32, &tensor, 1, 3});
+    adam_step({}, {DType::f32, &tensor, 1});
   }
   EXPECT_TRUE(together == alone);
 }
@@ -203,7 +204,10 @@ TEST(GlobalNorm, IsFiniteWhereF32SquaresWouldNotBe) {
 
 TEST(OptimizerKernels, RefuseWithTheRemedy) {
   const auto adam = [](DType dtype, std::int64_t step, double beta2 = 0.9, double eps = 1e-8) {
-    return [=] { adam_step({}, {dtype, nullptr, 0, step, 0.9, beta2, eps}); };
+    return [=] {
+      const AdamTensor nothing{nullptr, nullptr, nullptr, nullptr, 0, step, 0.1};
+      adam_step({}, {dtype, &nothing, 1, 0.9, beta2, eps});
+    };
   };
   for (const char* variant : {"simd", "naive"}) {
     const Selected pinned({&adam_step, &sgd_step, &global_norm}, variant);
@@ -213,7 +217,7 @@ TEST(OptimizerKernels, RefuseWithTheRemedy) {
                   sgd_step({}, {DType::i64, nullptr, 0});
                 }),
                 AllOf(HasSubstr("sgd_step"), HasSubstr("i64")));
-    EXPECT_THAT(message_of<ValueError>(adam(DType::f32, 0)), HasSubstr("step is 0"));
+    EXPECT_THAT(message_of<ValueError>(adam(DType::f32, 0)), HasSubstr("step of tensor 0 is 0"));
     EXPECT_THAT(message_of<ValueError>(adam(DType::f32, 1, 1.0)), HasSubstr("[0, 1)"));
     EXPECT_THAT(message_of<ValueError>(adam(DType::f32, 1, 0.9, 1e-60)), HasSubstr("eps"));
     double value = 0;
