@@ -13,6 +13,7 @@
 
 #include "autograd/variable.h"
 #include "engine/random.h"
+#include "kernels/linalg.h"
 
 namespace mettle {
 
@@ -141,5 +142,24 @@ Variable max(const Variable& x, int axis, bool keep_axis = false);
 
 /// (..., m, k) x (..., k, n) -> (..., m, n); leading axes broadcast.
 Variable matmul(const Variable& a, const Variable& b);
+/// The n x n identity.
+Variable eye(std::int64_t n, DType dtype = DType::f32, Device device = Device::cpu());
+/// (..., m, n) with zeros above (tril) or below (triu) the given diagonal: 0 is the main one, -1
+/// the one below it. Each is its own adjoint.
+Variable tril(const Variable& x, std::int64_t diagonal = 0);
+Variable triu(const Variable& x, std::int64_t diagonal = 0);
+
+using kernels::Triangle;  // lower, upper
+
+/// The lower triangular L with L L^T = (a + a^T) / 2 for every matrix of (..., n, n), f64 or f32.
+/// ValueError naming the matrix and the pivot where one is not positive definite.
+Variable cholesky(const Variable& a);
+/// t^-1 b for triangular t (..., n, n) and b (..., n, m), f64 or f32; leading axes broadcast. Only
+/// the named triangle of t is read. For t^T give transpose(t, -2, -1) and the other triangle. A
+/// zero on the diagonal is a ValueError naming the matrix and the place.
+Variable triangular_solve(const Variable& t, const Variable& b,
+                          Triangle triangle = Triangle::lower);
+/// (l l^T)^-1 b for l = cholesky(a): solves a x = b.
+Variable cholesky_solve(const Variable& l, const Variable& b);
 
 }  // namespace mettle

@@ -3,16 +3,11 @@
 #include "autograd/ops/support.h"
 
 namespace mettle {
+
+using ops::batch_of;
+using ops::with_matrix;
+
 namespace {
-
-/// The axes before the matrix.
-Shape batch_of(const Shape& shape) { return Shape(shape.span().first(shape.size() - 2)); }
-
-Shape with_matrix(Shape batch, std::int64_t rows, std::int64_t columns) {
-  batch.push_back(rows);
-  batch.push_back(columns);
-  return batch;
-}
 
 Tensor product(const Tensor& a, const Tensor& b) {
   ops::check_same(a, b, "matmul");

@@ -18,6 +18,14 @@ void check_floating(const Tensor& x, std::string_view operation) {
                "{}: takes floating dtypes, got {}; convert with cast()", operation, describe(x));
 }
 
+Shape batch_of(const Shape& shape) { return Shape(shape.span().first(shape.size() - 2)); }
+
+Shape with_matrix(Shape batch, std::int64_t rows, std::int64_t columns) {
+  batch.push_back(rows);
+  batch.push_back(columns);
+  return batch;
+}
+
 Tensor map(kernels::UnaryOp op, const Tensor& x, double alpha, double beta) {
   Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
   kernels::unary(current_stream(x.device()),

@@ -15,6 +15,11 @@ void check_same(const Tensor& a, const Tensor& b, std::string_view operation);
 /// A floating dtype, or DTypeError.
 void check_floating(const Tensor& x, std::string_view operation);
 
+/// The axes of a batch of matrices before the last two.
+Shape batch_of(const Shape& shape);
+/// A batch of rows x columns matrices.
+Shape with_matrix(Shape batch, std::int64_t rows, std::int64_t columns);
+
 /// op(x) for every element, dense.
 Tensor map(kernels::UnaryOp op, const Tensor& x, double alpha = 1.0, double beta = 0.0);
 /// op(a, b) with broadcasting, dense.

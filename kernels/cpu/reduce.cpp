@@ -130,15 +130,6 @@ template <class T, class C> class Reduction {
   static constexpr std::int64_t row_block = 32 * tile_size;
   static constexpr std::int64_t column_block = 256;
 
-  std::int64_t kept_offset(std::int64_t output) const {
-    std::int64_t at = 0;
-    for (int axis = kept_.rank - 1; axis >= 0; --axis) {
-      at += output % kept_.shape[axis] * kept_.strides[0][axis];
-      output /= kept_.shape[axis];
-    }
-    return at;
-  }
-
   void reduce_rows(std::int64_t blocks) {
     if (reduced_.total == 0) return;
     const std::int64_t per_task =
@@ -147,7 +138,7 @@ template <class T, class C> class Reduction {
       alignas(64) C buffer[tile_size];
       for (std::int64_t task = begin; task < end; ++task) {
         const std::int64_t b = task / kept_.total, output = task % kept_.total;
-        const T* row = x_ + kept_offset(output);
+        const T* row = x_ + offset_of(kept_, 0, output);
         const std::int64_t stop = std::min(reduced_.total, (b + 1) * row_block);
         C sum = how_.start;
         for (std::int64_t at = b * row_block; at < stop; at += tile_size) {
@@ -175,7 +166,7 @@ template <class T, class C> class Reduction {
                      const std::int64_t column = tile % tiles_per_run * tile_size;
                      const std::int64_t first = tile / tiles_per_run * width + column;
                      const std::int64_t n = std::min(tile_size, width - column);
-                     add_block(x_ + kept_offset(first), b, n, buffer,
+                     add_block(x_ + offset_of(kept_, 0, first), b, n, buffer,
                                partial_.data() + b * kept_.total + first);
                    }
                  });

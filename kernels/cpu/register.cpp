@@ -6,6 +6,7 @@ namespace mettle::kernels::cpu {
 void register_kernels() {
   register_elementwise();
   register_reduce();
+  register_linalg();
   register_random();
   register_matmul_blocked();
   register_matmul_onednn();

@@ -7,6 +7,7 @@ void register_kernels();
 
 void register_elementwise();
 void register_reduce();
+void register_linalg();
 void register_random();
 void register_matmul_blocked();
 void register_matmul_onednn();

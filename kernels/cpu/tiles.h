@@ -45,6 +45,16 @@ template <int N> bool is_dense(const Layout<N>& l, int i) {
   return l.rank == 0 || (l.rank == 1 && l.strides[i][0] == 1);
 }
 
+/// Offset of element `index`, counted row-major, of operand i.
+template <int N> std::int64_t offset_of(const Layout<N>& l, int i, std::int64_t index) {
+  std::int64_t at = 0;
+  for (int axis = l.rank - 1; axis >= 0; --axis) {
+    at += index % l.shape[axis] * l.strides[i][axis];
+    index /= l.shape[axis];
+  }
+  return at;
+}
+
 /// Calls run(offset, stride, count, done) for the pieces along the last axis that make up elements
 /// [begin, begin + n) of operand i in row-major order; `done` counts the elements before the piece.
 template <int N, class Run>

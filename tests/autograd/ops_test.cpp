@@ -15,7 +15,13 @@ struct Row {
   std::vector<Shape> shapes;
   Function f;
   double low = 0.2, high = 1.2;  // range of the inputs, away from kinks and poles
+  std::vector<DType> narrow = {DType::f32, DType::bf16, DType::f16};
 };
+
+/// A well-conditioned symmetric matrix made of any x.
+Variable definite(const Variable& x) {
+  return matmul(x, transpose(x, -2, -1)) + eye(x.size(-1), x.dtype());
+}
 
 std::vector<Row> rows() {
   using In = std::span<const Variable>;
@@ -95,6 +101,46 @@ std::vector<Row> rows() {
       {"matmul_strided",
        {{4, 3}, {2, 4}},
        [](In i) { return Variables{matmul(transpose(i[0], 0, 1), transpose(i[1], 0, 1))}; }},
+      {"tril", {{2, 3, 4}}, [](In i) { return Variables{square(tril(i[0], 1))}; }},
+      {"triu", {{4, 3}}, [](In i) { return Variables{square(triu(i[0], -1))}; }},
+      {"cholesky",
+       {{2, 3, 3}},
+       [](In i) { return Variables{cholesky(definite(i[0]))}; },
+       0.2,
+       1.2,
+       {DType::f32}},
+      {"cholesky_of_any",
+       {{3, 3}},
+       [](In i) { return Variables{cholesky(i[0] + eye(3, i[0].dtype()) * 3.0)}; },
+       0.2,
+       1.2,
+       {DType::f32}},
+      {"triangular_solve",
+       {{3, 3}, {3, 2}},
+       [](In i) { return Variables{triangular_solve(i[0], i[1])}; },
+       0.2,
+       1.2,
+       {DType::f32}},
+      {"triangular_solve_upper",
+       {{2, 3, 3}, {5, 1, 3, 2}},
+       [](In i) { return Variables{triangular_solve(i[0], i[1], Triangle::upper)}; },
+       0.2,
+       1.2,
+       {DType::f32}},
+      {"triangular_solve_shared",
+       {{3, 3}, {2, 3, 1}},
+       [](In i) {
+         return Variables{triangular_solve(transpose(i[0], 0, 1), i[1], Triangle::upper)};
+       },
+       0.2,
+       1.2,
+       {DType::f32}},
+      {"cholesky_solve",
+       {{2, 3, 3}, {2, 3, 2}},
+       [](In i) { return Variables{cholesky_solve(cholesky(definite(i[0])), i[1])}; },
+       0.2,
+       1.2,
+       {DType::f32}},
   };
 }
 
@@ -131,7 +177,7 @@ TEST_P(Operation, ThirdDerivative) {
 
 TEST_P(Operation, NarrowTypesRoundTheWideResult) {
   const Row& row = GetParam();
-  for (const DType dtype : {DType::f32, DType::bf16, DType::f16}) {
+  for (const DType dtype : row.narrow) {
     const Variables narrow = inputs_of(row, dtype);
     Variables wide;
     for (const Variable& x : narrow) wide.push_back(cast(x, DType::f64));
