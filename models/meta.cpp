@@ -81,8 +81,10 @@ Params adapt(const Params& initial, const Params& rates, const LossFunction& sup
   if (options.tasks > 0)
     for (const std::size_t i : adapted) values[i] = for_tasks(values[i], options.tasks);
 
-  const auto next = [&](const Params& params, const Params& with_rates) {
-    const bool record_gradient = grad_enabled() && options.order == MetaOrder::second;
+  // By value: checkpoint() calls it again when the gradient is taken, long after adapt() returned.
+  const auto next = [adapted, support_loss, order = options.order](const Params& params,
+                                                                   const Params& with_rates) {
+    const bool record_gradient = grad_enabled() && order == MetaOrder::second;
     return step(differentiable(params, adapted), with_rates, adapted, support_loss,
                 record_gradient);
   };
