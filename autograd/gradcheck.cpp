@@ -89,14 +89,11 @@ class Checker {
 
   void note(std::size_t input, std::size_t element, double analytic, double numeric) {
     const double error = std::abs(analytic - numeric) / (1.0 + std::abs(numeric));
-    const bool good = error <= options_.tolerance;  // false for NaN
-    if (good && error <= report_.worst) return;
-    if (!(error <= report_.worst) && report_.ok) {
-      report_.worst = error;
-      report_.where = fmt::format("input {}, element {}: analytic {:.12g}, numeric {:.12g}", input,
-                                  element, analytic, numeric);
-    }
-    report_.ok = report_.ok && good;
+    report_.ok = report_.ok && error <= options_.tolerance;  // false for NaN
+    if (error <= report_.worst || std::isnan(report_.worst)) return;
+    report_.worst = error;
+    report_.where = fmt::format("input {}, element {}: analytic {:.12g}, numeric {:.12g}", input,
+                                element, analytic, numeric);
   }
 
   const Function& f_;

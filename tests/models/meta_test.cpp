@@ -109,7 +109,7 @@ struct EncoderTask {
   Params rates(const Params& params) const {
     Variables values;
     for (std::size_t i = 0; i < params.size(); ++i)
-      values.push_back(uniform(params.values()[i].shape(), {77, i}, 0.1, 0.4, DType::f64)
+      values.push_back(uniform(params.values()[i].shape(), {77, i}, 0.02, 0.06, DType::f64)
                            .detach_requires_grad());
     return params.with_values(std::move(values));
   }
