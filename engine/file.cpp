@@ -52,6 +52,15 @@ fs::path folder_of(const fs::path& path) {
 
 }  // namespace
 
+void FileDescriptor::write(std::span<const std::byte> bytes, std::string_view name) const {
+  while (!bytes.empty()) {
+    const auto put = uninterrupted(
+        [&] { return ::write(number_, bytes.data(), std::min(bytes.size(), kMaxTransfer)); });
+    METTLE_CHECK(FileError, put >= 0, "{}: writing failed: {}", name, errno_text());
+    bytes = bytes.subspan(static_cast<std::size_t>(put));
+  }
+}
+
 bool FileDescriptor::close() noexcept {
   if (number_ < 0) return true;
   // Not repeated after EINTR: Linux has freed the number by then.
@@ -127,15 +136,6 @@ AtomicFile::~AtomicFile() {
 
 void AtomicFile::fail_with_errno(std::string_view action) const {
   fail<FileError>("{}: {}: {}", target_.string(), action, errno_text());
-}
-
-void AtomicFile::write(std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const auto put = uninterrupted(
-        [&] { return ::write(file_.get(), bytes.data(), std::min(bytes.size(), kMaxTransfer)); });
-    if (put < 0) fail_with_errno("writing failed");
-    bytes = bytes.subspan(static_cast<std::size_t>(put));
-  }
 }
 
 void AtomicFile::commit() {

@@ -22,6 +22,9 @@ class FileDescriptor {
   ~FileDescriptor() { close(); }
 
   int get() const { return number_; }
+  /// Writes all of it. FileError, begun by `name`, with the system's reason: disk full, quota, I/O
+  /// error; a part may have been written then.
+  void write(std::span<const std::byte> bytes, std::string_view name) const;
   void reset(int number) noexcept {
     close();
     number_ = number;
@@ -69,8 +72,8 @@ class AtomicFile {
   AtomicFile& operator=(const AtomicFile&) = delete;
   ~AtomicFile();
 
-  /// FileError with the system's reason: disk full, quota, I/O error.
-  void write(std::span<const std::byte> bytes);
+  /// FileError as FileDescriptor::write().
+  void write(std::span<const std::byte> bytes) { file_.write(bytes, target_.native()); }
   void write(std::string_view text) { write(std::as_bytes(std::span(text))); }
 
   /// Call once, last. FileError as write(); should only the folder's own write fail, the new file

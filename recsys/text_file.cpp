@@ -1,16 +1,13 @@
-// File reading and gzip through zlib's inflate, which unlike gzread reports a cut file.
+// Gzip through zlib's inflate, which unlike gzread reports a cut file.
 #include "recsys/text_file.h"
 
 #include <zlib.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <fstream>
-#include <limits>
 #include <memory>
-#include <system_error>
 
 #include "engine/check.h"
+#include "engine/file.h"
 
 namespace mettle {
 namespace {
@@ -63,21 +60,7 @@ std::string gunzip(std::string_view packed, std::string_view name, std::size_t m
 
 std::string read_text_file(const std::filesystem::path& path) {
   const std::string name = path.string();
-  std::error_code error;
-  const auto status = std::filesystem::status(path, error);
-  METTLE_CHECK(FileError, std::filesystem::exists(status), "{}: no such file", name);
-  METTLE_CHECK(FileError, std::filesystem::is_regular_file(status), "{}: not a regular file", name);
-  const auto size = std::filesystem::file_size(path, error);
-  METTLE_CHECK(FileError, !error, "{}: {}", name, error.message());
-  METTLE_CHECK(FileError, size <= kMaxTextBytes, "{}: {} bytes, more than the {} accepted", name,
-               size, kMaxTextBytes);
-  std::string bytes(static_cast<std::size_t>(size), '\0');
-  std::ifstream file(path, std::ios::binary);
-  METTLE_CHECK(FileError, file.is_open(), "{}: cannot be opened: {}", name,
-               std::generic_category().message(errno));
-  file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  METTLE_CHECK(FileError, static_cast<std::size_t>(file.gcount()) == bytes.size(),
-               "{}: only {} of {} bytes could be read", name, file.gcount(), bytes.size());
+  std::string bytes = read_file(path, kMaxTextBytes);
   if (is_gzip(bytes)) return gunzip(bytes, name);
   METTLE_CHECK(FileError, path.extension() != ".gz", "{}: named .gz, but not gzip data", name);
   return bytes;

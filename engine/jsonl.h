@@ -1,0 +1,42 @@
+// Records of a run as lines of JSON, one object a line, in a file that is only ever appended to:
+// readable while the run goes on, complete lines whatever ends it, no step twice after a resume.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "engine/file.h"
+
+namespace mettle {
+
+/// A number that is not finite becomes null.
+using JsonValue = std::variant<bool, std::int64_t, double, std::string>;
+/// Fields in the order in which they are to stand.
+using JsonRecord = std::vector<std::pair<std::string, JsonValue>>;
+
+class JsonlWriter {
+ public:
+  /// Opens or makes the file for a run that goes on with `first_step`: records of that step and
+  /// later ones, which the run will write again, are cut off, and so is a last line without an end.
+  /// FileError when the file cannot be opened or one of its lines is no record of this kind (it is
+  /// left alone then).
+  explicit JsonlWriter(const std::filesystem::path& path, std::int64_t first_step = 0);
+
+  /// Appends {"step":STEP,FIELDS...} as one line, which other processes see at once. Steps never
+  /// decrease, several records may have one: ValueError. FileError when it cannot be written; no
+  /// part of the line stays then.
+  void write(std::int64_t step, const JsonRecord& fields);
+
+ private:
+  void resume(std::int64_t first_step);
+
+  std::string name_;
+  FileDescriptor file_;
+  std::int64_t last_step_;
+};
+
+}  // namespace mettle
