@@ -12,7 +12,7 @@
 
 #include <optional>
 
-#include "autograd/variable.h"
+#include "autograd/ops.h"
 #include "engine/random.h"
 #include "kernels/bce_with_logits.h"
 #include "kernels/bias_gelu.h"
@@ -32,8 +32,6 @@ using kernels::GeluForm;  // erf, tanh
 /// "Gaussian error linear units", 2016.
 Variable bias_gelu(const Variable& x, const Variable& bias, GeluForm form = GeluForm::erf);
 Variable gelu(const Variable& x, GeluForm form = GeluForm::erf);
-
-using kernels::Reduction;  // none, mean, sum
 
 struct BceOptions {
   Variable weight = {};     // constant, broadcasts to the logits' shape; null: ones

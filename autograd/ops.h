@@ -14,6 +14,7 @@
 #include "autograd/variable.h"
 #include "engine/random.h"
 #include "kernels/linalg.h"
+#include "kernels/reduction.h"
 
 namespace mettle {
 
@@ -62,6 +63,14 @@ Variable sigmoid(const Variable& x);
 Variable erf(const Variable& x);
 /// max(x, 0); its derivative at 0 is 0.
 Variable relu(const Variable& x);
+/// log(1 + exp(x)), without overflow.
+Variable softplus(const Variable& x);
+/// log(sigmoid(x)) = -softplus(-x).
+Variable log_sigmoid(const Variable& x);
+/// x sigmoid(x).
+Variable silu(const Variable& x);
+/// Into [low, high]; the gradient passes where x is inside, the ends included. NaN stays.
+Variable clamp(const Variable& x, double low, double high);
 /// x to a constant power.
 Variable pow(const Variable& x, double exponent);
 Variable square(const Variable& x);
@@ -94,6 +103,9 @@ Variable less(const Variable& a, const Variable& b);
 Variable less_equal(const Variable& a, const Variable& b);
 Variable greater(const Variable& a, const Variable& b);
 Variable greater_equal(const Variable& a, const Variable& b);
+Variable isnan(const Variable& x);
+/// Neither NaN nor infinite.
+Variable isfinite(const Variable& x);
 /// condition ? a : b; the condition is bool.
 Variable where(const Variable& condition, const Variable& a, const Variable& b);
 
@@ -134,8 +146,39 @@ Variable sum(const Variable& x, std::initializer_list<int> axes = {}, bool keep_
 Variable mean(const Variable& x, std::initializer_list<int> axes = {}, bool keep_axes = false);
 /// Sums over what broadcasting from `shape` to x's shape repeated: the adjoint of expand.
 Variable sum_to(const Variable& x, const Shape& shape);
-/// Largest element along one axis; equal largest elements share the gradient.
+/// Largest and smallest element along one axis, which must not be empty; equal ones share the
+/// gradient. NaN when an element is.
 Variable max(const Variable& x, int axis, bool keep_axis = false);
+Variable min(const Variable& x, int axis, bool keep_axis = false);
+/// sum((x - mean)^2) / (n - correction) over n elements; ValueError unless n > correction.
+Variable var(const Variable& x, std::initializer_list<int> axes = {}, bool keep_axes = false,
+             double correction = 0.0);
+/// Euclidean norm, without overflow. Where it is 0 its gradient is 0.
+Variable norm(const Variable& x, std::initializer_list<int> axes = {}, bool keep_axes = false);
+/// <a, b> / (|a| |b|) along one axis of the broadcast operands; 0, with gradient 0, beside a vector
+/// of length 0.
+Variable cosine_similarity(const Variable& a, const Variable& b, int axis = -1);
+
+/// log(sum(exp(x))) along one axis. A row of nothing but -inf gives -inf and has softmax 0.
+Variable logsumexp(const Variable& x, int axis, bool keep_axis = false);
+/// exp(x) / sum(exp(x)) along one axis; 0 in a row of nothing but -inf.
+Variable softmax(const Variable& x, int axis);
+/// x - logsumexp(x) along one axis; -inf in a row of nothing but -inf.
+Variable log_softmax(const Variable& x, int axis);
+
+// --------------------------------------------------------------------------------------------
+// losses
+
+using kernels::Reduction;  // none, mean, sum
+
+/// (prediction - target)^2. Losses take equal shapes and give f32 (f64 for f64): of that shape for
+/// Reduction::none, else a scalar.
+Variable mse_loss(const Variable& prediction, const Variable& target,
+                  Reduction reduction = Reduction::mean);
+/// d^2 / 2 for differences |d| <= delta, delta (|d| - delta / 2) beyond. Huber, "Robust estimation
+/// of a location parameter", 1964.
+Variable huber_loss(const Variable& prediction, const Variable& target, double delta = 1.0,
+                    Reduction reduction = Reduction::mean);
 
 // ------------------------------------------------------------------------------------ linear
 // algebra

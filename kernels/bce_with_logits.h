@@ -13,12 +13,10 @@
 
 #include "engine/dtype.h"
 #include "kernels/builtin.h"
+#include "kernels/reduction.h"
 
 namespace mettle::kernels {
 
-enum class Reduction : std::uint8_t { none, mean, sum };
-
-/// The mean over n = 0 elements is NaN, the sum is 0.
 struct BceWithLogitsForwardArgs {
   DType dtype;  // of x, target, weight, dx
   Reduction reduction;

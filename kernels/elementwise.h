@@ -7,8 +7,8 @@
 
 namespace mettle::kernels {
 
-/// The functions of one argument. alpha and beta are parameters of affine (alpha * x + beta) and
-/// power (x to the alpha).
+/// The functions of one argument. alpha and beta are parameters of affine (alpha * x + beta),
+/// power (x to the alpha) and clamp (to [alpha, beta]; NaN stays).
 enum class UnaryOp : std::uint8_t {
   affine,
   abs,
@@ -25,6 +25,8 @@ enum class UnaryOp : std::uint8_t {
   sigmoid,
   erf,
   relu,
+  softplus,
+  clamp,
   power
 };
 

@@ -56,30 +56,15 @@ void check_operands(const Variable& logits, const Variable& target, const BceOpt
                to_string(options.weight.shape()), to_string(logits.shape()));
 }
 
-/// softplus(-x) in the branch that neither overflows nor cancels. Both branches are smooth where
-/// they are taken and agree in every derivative at 0.
-Variable softplus_of_negative(const Variable& x) {
-  const Variable zero = full({}, 0.0, x.dtype(), x.device());
-  const Variable positive = greater_equal(x, zero);
-  const Variable above = where(positive, x, zero), below = where(positive, zero, x);
-  return where(positive, log1p(exp(-above)), log1p(exp(below)) - below);
-}
-
 }  // namespace
 
 Variable reference::bce_with_logits(const Variable& logits, const Variable& target,
                                     const BceOptions& options) {
   const DType wide = ops::wide_dtype(logits.dtype());
   const Variable x = cast(logits, wide), t = cast(target, wide);
-  Variable loss =
-      sub(1.0, t) * x + affine(t, options.pos_weight - 1.0, 1.0) * softplus_of_negative(x);
+  Variable loss = sub(1.0, t) * x + affine(t, options.pos_weight - 1.0, 1.0) * softplus(-x);
   if (options.weight) loss = loss * cast(options.weight, wide);
-  switch (options.reduction) {
-    case Reduction::none: return loss;
-    case Reduction::mean: return mean(loss);
-    case Reduction::sum: return sum(loss);
-  }
-  return loss;
+  return ops::reduced(loss, options.reduction);
 }
 
 Variable bce_with_logits(const Variable& logits, const Variable& target,

@@ -236,6 +236,37 @@ Variable relu(const Variable& x) {
   });
 }
 
+Variable softplus(const Variable& x) {
+  return of_input("softplus", UnaryOp::softplus, x,
+                  [](const Variable& dy, const Variable& v) { return mul(dy, sigmoid(v)); });
+}
+
+Variable log_sigmoid(const Variable& x) { return neg(softplus(neg(x))); }
+
+Variable silu(const Variable& x) {
+  ops::check_floating(x.value(), "silu");
+  return ops::in_wide(x, [](const Variable& v) { return mul(v, sigmoid(v)); });
+}
+
+Variable clamp(const Variable& x, double low, double high) {
+  ops::check_floating(x.value(), "clamp");
+  METTLE_CHECK(ValueError, low <= high, "clamp: low {} is above high {}", low, high);
+  const Tensor y = map(UnaryOp::clamp, x.value(), low, high);
+  return record("clamp", y, {&x}, [x = Saved(x), y](const Backward& g) -> Variables {
+    const Variable zero = full({}, 0.0, g.dy().dtype(), g.dy().device());
+    return {where(equal(g(x), Variable(y)), g.dy(), zero)};
+  });
+}
+
+Variable isnan(const Variable& x) { return not_equal(x, x); }
+
+Variable isfinite(const Variable& x) {
+  // x - x is 0 for finite numbers and NaN for the others. Integers are all finite.
+  if (!is_floating(x.dtype())) return equal(x, x);
+  const Variable v = x.detach(), difference = sub(v, v);
+  return equal(difference, difference);
+}
+
 Variable pow(const Variable& x, double exponent) {
   if (exponent == 0.0) return full_like(x, 1.0);
   return record("pow", map_floating("pow", UnaryOp::power, x, exponent), {&x},

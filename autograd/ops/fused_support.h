@@ -56,9 +56,6 @@ inline const void* data_of(const Variable& v) { return v ? v.value().data() : nu
 /// The value dense in row-major order; a null Variable stays null.
 inline Variable dense_operand(const Variable& v) { return v ? contiguous(v) : v; }
 
-/// f64 for f64, else f32: of losses, statistics and the references' inner values.
-inline DType wide_dtype(DType dtype) { return dtype == DType::f64 ? DType::f64 : DType::f32; }
-
 /// Keeps a statistic; one that was not made stays null.
 inline Saved keep(const Tensor& statistic) {
   return statistic.defined() ? Saved(Variable(statistic)) : Saved();

@@ -15,6 +15,16 @@ void check_same(const Tensor& a, const Tensor& b, std::string_view operation);
 /// A floating dtype, or DTypeError.
 void check_floating(const Tensor& x, std::string_view operation);
 
+/// The type of sums and statistics: f64 for f64, else f32.
+inline DType wide_dtype(DType dtype) { return dtype == DType::f64 ? DType::f64 : DType::f32; }
+/// f(x), computed in f32 for the 16-bit types and rounded once.
+template <class F> Variable in_wide(const Variable& x, F&& f) {
+  const DType wide = wide_dtype(x.dtype());
+  return wide == x.dtype() ? f(x) : cast(f(cast(x, wide)), x.dtype());
+}
+/// The losses of single elements, or their mean or sum.
+Variable reduced(const Variable& loss, Reduction reduction);
+
 /// The axes of a batch of matrices before the last two.
 Shape batch_of(const Shape& shape);
 /// A batch of rows x columns matrices.

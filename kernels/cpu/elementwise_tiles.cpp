@@ -2,6 +2,7 @@
 // time.
 #include "kernels/cpu/elementwise_tiles.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include "kernels/cpu/simd_targets.h"
@@ -74,6 +75,11 @@ struct Relu {
     return hn::IfThenZeroElse(hn::Lt(x, hn::Zero(d)), x);
   }
 };
+struct Clamp {
+  template <class D, class V> HWY_INLINE V operator()(D, V x, V low, V high) const {
+    return hn::IfThenElse(hn::Ne(x, x), x, hn::Min(hn::Max(x, low), high));
+  }
+};
 
 struct Add {
   template <class D, class V> HWY_INLINE V operator()(D, V a, V b) const { return hn::Add(a, b); }
@@ -138,6 +144,10 @@ template <class T> T Log1p(T x) { return std::log1p(x); }
 template <class T> T Sin(T x) { return std::sin(x); }
 template <class T> T Cos(T x) { return std::cos(x); }
 template <class T> T Tanh(T x) { return std::tanh(x); }
+// Neither branch of log(1 + exp(x)) overflows or cancels.
+template <class T> T Softplus(T x) {
+  return std::max(x, T(0)) + std::log1p(std::exp(-std::abs(x)));
+}
 template <class T> T Erf(T x) { return std::erf(x); }
 template <class T> void MapPower1(const T* x, T* y, std::int64_t n, T alpha, T) {
   if (alpha == T(2)) {
@@ -167,6 +177,8 @@ template <class T> UnaryTile<T> ChooseUnary(UnaryOp op) {
     case UnaryOp::sigmoid: return &Map1<T, Sigmoid>;
     case UnaryOp::erf: return &MapScalar<T, Erf<T>>;
     case UnaryOp::relu: return &Map1<T, Relu>;
+    case UnaryOp::softplus: return &MapScalar<T, Softplus<T>>;
+    case UnaryOp::clamp: return &Map1<T, Clamp>;
     case UnaryOp::power: return &MapPower1<T>;
   }
   return nullptr;

@@ -23,8 +23,13 @@ HWY_BEFORE_NAMESPACE();
 namespace mettle::kernels::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// max(a, b), NaN if either is.
-template <class T> HWY_INLINE T Larger(T a, T b) { return (a > b || a != a) ? a : b; }
+// The larger and the smaller of two, NaN if either is.
+template <class T> struct Larger {
+  HWY_INLINE T operator()(T a, T b) const { return (a > b || a != a) ? a : b; }
+};
+template <class T> struct Smaller {
+  HWY_INLINE T operator()(T a, T b) const { return (a < b || a != a) ? a : b; }
+};
 
 // Sum of a tile: 8 columns of partial sums on every instruction set, combined in a fixed tree.
 template <class T> T SumRow(const T* x, std::int64_t n) {
@@ -36,9 +41,9 @@ template <class T> T SumRow(const T* x, std::int64_t n) {
   return ((part[0] + part[4]) + (part[2] + part[6])) + ((part[1] + part[5]) + (part[3] + part[7]));
 }
 
-template <class T> T MaxRow(const T* x, std::int64_t n) {
+template <class T, class Better> T BestOfRow(const T* x, std::int64_t n) {
   T best = x[0];
-  for (std::int64_t j = 1; j < n; ++j) best = Larger(best, x[j]);
+  for (std::int64_t j = 1; j < n; ++j) best = Better()(best, x[j]);
   return best;
 }
 
@@ -46,13 +51,18 @@ template <class T> void AddRow(const T* x, T* y, std::int64_t n) {
   for (std::int64_t j = 0; j < n; ++j) y[j] += x[j];
 }
 
-template <class T> void MaxIntoRow(const T* x, T* y, std::int64_t n) {
-  for (std::int64_t j = 0; j < n; ++j) y[j] = Larger(x[j], y[j]);
+template <class T, class Better> void BetterIntoRow(const T* x, T* y, std::int64_t n) {
+  for (std::int64_t j = 0; j < n; ++j) y[j] = Better()(x[j], y[j]);
 }
 
 template <class C> Reducer<C> Choose(ReduceOp op) {
-  if (op == ReduceOp::sum) return {C{}, SumRow<C>, AddRow<C>};
-  return {-std::numeric_limits<C>::infinity(), MaxRow<C>, MaxIntoRow<C>};
+  constexpr C infinity = std::numeric_limits<C>::infinity();
+  switch (op) {
+    case ReduceOp::sum: return {C{}, SumRow<C>, AddRow<C>};
+    case ReduceOp::max: return {-infinity, BestOfRow<C, Larger<C>>, BetterIntoRow<C, Larger<C>>};
+    case ReduceOp::min: return {infinity, BestOfRow<C, Smaller<C>>, BetterIntoRow<C, Smaller<C>>};
+  }
+  return {};
 }
 
 Reducer<float> ReducerF32(ReduceOp op) { return Choose<float>(op); }
@@ -85,6 +95,12 @@ Reducer<std::int64_t> reducer(ReduceOp op, std::int64_t) {
               for (std::int64_t j = 0; j < n; ++j)
                 y[j] = static_cast<I>(static_cast<std::uint64_t>(y[j]) +
                                       static_cast<std::uint64_t>(x[j]));
+            }};
+  if (op == ReduceOp::min)
+    return {std::numeric_limits<I>::max(),
+            [](const I* x, std::int64_t n) { return *std::min_element(x, x + n); },
+            [](const I* x, I* y, std::int64_t n) {
+              for (std::int64_t j = 0; j < n; ++j) y[j] = std::min(x[j], y[j]);
             }};
   return {std::numeric_limits<I>::min(),
           [](const I* x, std::int64_t n) { return *std::max_element(x, x + n); },

@@ -92,6 +92,27 @@ std::vector<Row> rows() {
       {"sum_all", one, [](In i) { return Variables{square(sum(i[0]))}; }},
       {"mean", {{2, 3, 4}}, [](In i) { return Variables{square(mean(i[0], {1}, true))}; }},
       {"max", {{3, 5}}, [](In i) { return Variables{square(max(i[0], 1))}; }},
+      {"min", {{3, 5}}, [](In i) { return Variables{square(min(i[0], 0))}; }},
+      {"var",
+       {{2, 3, 4}},
+       [](In i) {
+         return Variables{var(i[0], {0, 2}, false, 1.0)};
+       }},
+      {"norm",
+       {{2, 3, 4}},
+       [](In i) {
+         return Variables{norm(i[0], {0, 2})};
+       }},
+      {"cosine_similarity",
+       {{2, 1, 4}, {3, 4}},
+       [](In i) { return Variables{cosine_similarity(i[0], i[1])}; }},
+      {"logsumexp", {{3, 4}}, [](In i) { return Variables{logsumexp(i[0], 1)}; }, -3, 3},
+      {"softmax", {{3, 4}}, [](In i) { return Variables{softmax(i[0], 0)}; }, -3, 3},
+      {"log_softmax", {{3, 4}}, [](In i) { return Variables{log_softmax(i[0], -1)}; }, -3, 3},
+      {"softplus", one, [](In i) { return Variables{softplus(i[0])}; }, -3, 3},
+      {"log_sigmoid", one, [](In i) { return Variables{log_sigmoid(i[0])}; }, -3, 3},
+      {"silu", one, [](In i) { return Variables{silu(i[0])}; }, -3, 3},
+      {"clamp", one, [](In i) { return Variables{clamp(i[0], 0.4, 0.8) * i[0]}; }},
       {"matmul", {{3, 4}, {4, 2}}, [](In i) { return Variables{matmul(i[0], i[1])}; }},
       {"matmul_batch", {{2, 3, 4}, {2, 4, 2}}, [](In i) { return Variables{matmul(i[0], i[1])}; }},
       {"matmul_shared", {{2, 3, 4}, {4, 2}}, [](In i) { return Variables{matmul(i[0], i[1])}; }},
