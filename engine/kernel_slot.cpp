@@ -46,7 +46,17 @@ std::string_view environment_choice(std::string_view slot) {
 
 void KernelSlotBase::register_once() {
   run_once(builtin_);
+  if (!selected_.empty()) require_known(selected_);  // METTLE_KERNEL may have named nonsense
   ready_.store(true, std::memory_order_release);
+}
+
+void KernelSlotBase::require_known(std::string_view variant) const {
+  std::string names;
+  for (const VariantInfo& v : listed_variants()) {
+    if (v.name == variant) return;
+    names += (names.empty() ? "" : ", ") + v.name;
+  }
+  fail<ValueError>("{}: no variant '{}'; there are: {}", name_, variant, names);
 }
 
 void KernelSlotBase::list() {
@@ -58,14 +68,8 @@ void KernelSlotBase::list() {
 }
 
 void KernelSlotBase::select(std::string_view variant) {
-  const auto known = variants();
-  const bool exists = std::any_of(known.begin(), known.end(),
-                                  [&](const VariantInfo& v) { return v.name == variant; });
-  if (!variant.empty() && !exists) {
-    std::string names;
-    for (const auto& v : known) names += (names.empty() ? "" : ", ") + v.name;
-    fail<ValueError>("{}: no variant '{}'; there are: {}", name_, variant, names);
-  }
+  ensure_builtin();
+  if (!variant.empty()) require_known(variant);
   selected_ = variant;
   sort();
 }

@@ -33,10 +33,13 @@ class KernelSlotBase {
 
   std::string_view name() const { return name_; }
   /// Every variant of every device, in the order in which they are tried.
-  virtual std::vector<VariantInfo> variants() = 0;
+  std::vector<VariantInfo> variants() {
+    ensure_builtin();
+    return listed_variants();
+  }
   /// Tries the variant called `variant` first on every device that has it; "" returns to priorities
   /// alone. Throws ValueError listing the known names when there is none. Not to be called while
-  /// kernels run.
+  /// kernels run. A name in METTLE_KERNEL is checked in the same way at the slot's first use.
   void select(std::string_view variant);
 
   /// Every slot that has a variant. Registers the built-in kernels first.
@@ -57,11 +60,13 @@ class KernelSlotBase {
       register_once();
   }
   void list();  // enters this slot into the list of all slots and applies METTLE_KERNEL
+  virtual std::vector<VariantInfo> listed_variants() const = 0;
   virtual void sort() = 0;
   const std::string& selected() const { return selected_; }
 
  private:
   void register_once();
+  void require_known(std::string_view variant) const;
 
   const char* name_;
   RegisterBuiltin builtin_;
@@ -87,10 +92,10 @@ template <class Args> class KernelSlot : public KernelSlotBase {
   /// Adds a variant, or replaces the one of the same name and device. Not to be called while
   /// kernels run.
   void add(const Variant& variant) {
-    auto& list_of_device = variants_[static_cast<int>(variant.device)];
-    std::erase_if(list_of_device,
-                  [&](const Variant& v) { return std::string_view(v.name) == variant.name; });
-    list_of_device.push_back(variant);
+    std::erase_if(added_, [&](const Variant& v) {
+      return v.device == variant.device && std::string_view(v.name) == variant.name;
+    });
+    added_.push_back(variant);
     list();
     sort();
   }
@@ -99,31 +104,36 @@ template <class Args> class KernelSlot : public KernelSlotBase {
   /// there is none.
   void operator()(const Stream& stream, const Args& args) {
     ensure_builtin();
-    for (const Variant& v : variants_[static_cast<int>(stream.device.type)])
+    for (const Variant& v : tried_[static_cast<int>(stream.device.type)])
       if (!v.supports || v.supports(args)) return v.run(stream, args);
     fail<DeviceError>("{}: no {} kernel in this build takes these arguments", name(),
                       stream.device.type == DeviceType::cpu ? "cpu" : "cuda");
   }
 
-  std::vector<VariantInfo> variants() override {
-    ensure_builtin();
+ private:
+  // The selected variant first, then by falling priority; equals in the order in which they came.
+  bool goes_before(const Variant& a, const Variant& b) const {
+    const bool first = selected() == a.name, second = selected() == b.name;
+    return first != second ? first : a.priority > b.priority;
+  }
+  std::vector<VariantInfo> listed_variants() const override {
     std::vector<VariantInfo> out;
-    for (const auto& of_device : variants_)
+    for (const auto& of_device : tried_)
       for (const Variant& v : of_device) out.push_back({v.name, v.device, v.priority});
     return out;
   }
-
- private:
   void sort() override {
-    for (auto& of_device : variants_)
-      std::stable_sort(of_device.begin(), of_device.end(),
-                       [this](const Variant& a, const Variant& b) {
-                         const bool first = selected() == a.name, second = selected() == b.name;
-                         return first != second ? first : a.priority > b.priority;
-                       });
+    for (auto& of_device : tried_) of_device.clear();
+    for (const Variant& v : added_) {
+      auto& of_device = tried_[static_cast<int>(v.device)];
+      const auto later = std::find_if(of_device.begin(), of_device.end(),
+                                      [&](const Variant& other) { return goes_before(v, other); });
+      of_device.insert(later, v);
+    }
   }
 
-  std::vector<Variant> variants_[device_type_count];
+  std::vector<Variant> added_;                     // in the order in which they came
+  std::vector<Variant> tried_[device_type_count];  // in the order in which they are tried
 };
 
 }  // namespace mettle

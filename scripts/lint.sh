@@ -17,12 +17,11 @@ if ((!${#files[@]})); then
   mapfile -t files < <(sources | grep '\.cpp$' | xargs -d '\n' ls -t | grep -v '^examples/')
 fi
 
-# METTLE_STD_THREADS: clang has no omp.h beside the one of g++. -Wno-...: an option of g++, and what clang 19 says of
-# std::stable_sort in libstdc++ 12.
+# METTLE_STD_THREADS: clang has no omp.h beside the one of g++. -Wno-unknown-warning-option: some are options of g++.
 tidy_one() {
   ((EPOCHSECONDS < $1)) || { echo "$2" >>"$LINT_SKIPPED"; exit 0; }
   clang-tidy-19 -p build/cpu --quiet --extra-arg=-Wno-unknown-warning-option \
-    --extra-arg=-Wno-deprecated-declarations --extra-arg=-DMETTLE_STD_THREADS "$2" 2>/dev/null || exit 1
+    --extra-arg=-DMETTLE_STD_THREADS "$2" 2>/dev/null || exit 1
 }
 export -f tidy_one
 LINT_SKIPPED=$(mktemp)

@@ -3,11 +3,12 @@
 // per thread.
 #include <dnnl.hpp>
 
-#include <cstring>
+#include <algorithm>
+#include <array>
 #include <list>
 #include <unordered_map>
-#include <vector>
 
+#include "engine/parallel.h"
 #include "engine/tensor.h"
 #include "kernels/copy.h"
 #include "kernels/cpu/matmul_shapes.h"
@@ -18,14 +19,34 @@ namespace {
 
 using dims = dnnl::memory::dims;
 
-/// Everything a primitive depends on, as a string of bytes.
-using Key = std::vector<std::int64_t>;
+constexpr int max_batch_rank = 4;
+
+/// Everything a primitive depends on, the number of threads that it is cut for included: a flat
+/// value, so that a look-up allocates nothing.
+struct Key {
+  explicit Key(const MatmulArgs& args) {
+    const std::int64_t team = in_parallel_region() ? 1 : threads();
+    for (const std::int64_t v : {static_cast<std::int64_t>(args.dtype), args.m, args.n, args.k,
+                                 args.a_row, args.a_column, args.b_row, args.b_column, team})
+      values[size++] = v;
+    for (int i = 0; i < args.batch.rank(); ++i)
+      for (const std::int64_t v : {args.batch[i], args.a_batch[i], args.b_batch[i]})
+        values[size++] = v;
+  }
+  friend bool operator==(const Key& a, const Key& b) {
+    return std::equal(a.values.begin(), a.values.begin() + a.size, b.values.begin(),
+                      b.values.begin() + b.size);
+  }
+
+  std::array<std::int64_t, 9 + 3 * max_batch_rank> values;
+  std::size_t size = 0;
+};
 
 struct KeyHash {
   std::size_t operator()(const Key& key) const {
     std::uint64_t h = 0x9E3779B97F4A7C15ull;
-    for (const std::int64_t v : key)
-      h = (h ^ static_cast<std::uint64_t>(v)) * 0x100000001B3ull + (h >> 29);
+    for (std::size_t i = 0; i < key.size; ++i)
+      h = (h ^ static_cast<std::uint64_t>(key.values[i])) * 0x100000001B3ull + (h >> 29);
     return static_cast<std::size_t>(h);
   }
 };
@@ -43,22 +64,13 @@ dnnl::engine& cpu_engine() {
 class Cache {
  public:
   Product& get(const MatmulArgs& args) {
-    Key key{static_cast<std::int64_t>(args.dtype),
-            args.m,
-            args.n,
-            args.k,
-            args.a_row,
-            args.a_column,
-            args.b_row,
-            args.b_column};
-    for (int i = 0; i < args.batch.rank(); ++i)
-      key.insert(key.end(), {args.batch[i], args.a_batch[i], args.b_batch[i]});
+    const Key key(args);
     if (const auto found = index_.find(key); found != index_.end()) {
       order_.splice(order_.begin(), order_, found->second);
       return found->second->second;
     }
     order_.emplace_front(key, make(args));
-    index_.emplace(std::move(key), order_.begin());
+    index_.emplace(key, order_.begin());
     if (order_.size() > capacity) {
       index_.erase(order_.back().first);
       order_.pop_back();
@@ -108,9 +120,13 @@ void run_onednn(const Stream&, const MatmulArgs& original) {
   product.a.set_data_handle(const_cast<void*>(args.a));
   product.b.set_data_handle(const_cast<void*>(args.b));
   product.c.set_data_handle(args.c);
-  product.primitive.execute(
-      stream,
-      {{DNNL_ARG_SRC, product.a}, {DNNL_ARG_WEIGHTS, product.b}, {DNNL_ARG_DST, product.c}});
+  // The C interface: the C++ one takes its arguments as a map, with four allocations a call.
+  const dnnl_exec_arg_t arguments[] = {{DNNL_ARG_SRC, product.a.get()},
+                                       {DNNL_ARG_WEIGHTS, product.b.get()},
+                                       {DNNL_ARG_DST, product.c.get()}};
+  dnnl::error::wrap_c_api(
+      dnnl_primitive_execute(product.primitive.get(), stream.get(), 3, arguments),
+      "matmul: oneDNN could not run the product");
 }
 
 // oneDNN wants one of the two strides of a matrix to be 1 and the other to reach past a row.
@@ -123,7 +139,7 @@ bool onednn_takes(const MatmulArgs& args) {
   const bool type =
       args.dtype == DType::f32 ||
       (args.dtype == DType::bf16 && dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core);
-  return type && args.k > 0 && args.batch.rank() <= 4 &&
+  return type && args.k > 0 && args.batch.rank() <= max_batch_rank &&
          is_plain(args.m, args.k, args.a_row, args.a_column) &&
          is_plain(args.k, args.n, args.b_row, args.b_column);
 }
