@@ -1,0 +1,58 @@
+// Grid search by climbing: from a starting point to the best neighbour until there is none.
+#include "recsys/neural/finetune.h"
+
+#include <map>
+#include <utility>
+
+#include "recsys/neural/predict.h"
+#include "recsys/neural/stages.h"
+
+namespace mettle {
+namespace {
+
+constexpr double kRates[] = {1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0};
+constexpr int kSteps[] = {1, 3, 10, 30, 100};
+constexpr double kEncoderShare = 0.3;  // of the head's rate
+
+using Point = std::pair<int, int>;  // positions in kRates and kSteps
+
+AdaptationOptions options_of(Point point) {
+  const double rate = kRates[point.first];
+  return {.steps = kSteps[point.second], .head_rate = rate, .encoder_rate = kEncoderShare * rate};
+}
+
+}  // namespace
+
+FinetuneChoice choose_finetuning(const NeuralRecommender& model, const Params& weights,
+                                 const Dataset& data, const FeatureTable& features,
+                                 std::span<const Episode> validation) {
+  std::map<Point, double> losses;
+  const auto loss_at = [&](Point point) {
+    const auto known = losses.find(point);
+    if (known != losses.end()) return known->second;
+    const auto method = make_method(NeuralMethod::finetune, model, options_of(point));
+    Generator unused;
+    const Learned learned{weights, method->initial_adaptation(weights, unused)};
+    return losses[point] = like_loss(*method, learned, data, features, validation, kSelectionSizes);
+  };
+  Point best{6, 1};  // rate 0.1, 3 steps
+  for (bool moved = true; moved;) {
+    moved = false;
+    const Point center = best;
+    for (int dr = -1; dr <= 1; ++dr) {
+      for (int ds = -1; ds <= 1; ++ds) {
+        const Point next{center.first + dr, center.second + ds};
+        if (next.first < 0 || next.first >= std::ssize(kRates) || next.second < 0 ||
+            next.second >= std::ssize(kSteps))
+          continue;
+        if (loss_at(next) < loss_at(best)) {
+          best = next;
+          moved = true;
+        }
+      }
+    }
+  }
+  return {options_of(best), loss_at(best)};
+}
+
+}  // namespace mettle

@@ -1,0 +1,94 @@
+// The training loop that every stage shares: optimizer steps, early stopping with the best
+// parameters kept, checkpoints from which a run goes on bit by bit as if it had never stopped.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "engine/check.h"
+#include "engine/random.h"
+#include "recsys/neural/method.h"
+
+namespace mettle {
+
+/// What one stage of training minimises, and on what.
+class TrainingStage {
+ public:
+  virtual ~TrainingStage() = default;
+  virtual std::string_view name() const = 0;
+  virtual std::int64_t steps_per_epoch() const = 0;
+  /// Draws the order of the epoch's data; depends on `random` alone.
+  virtual void begin_epoch(Generator& random) = 0;
+  virtual Variable loss(const Learned& learned, std::int64_t step, Generator& random) const = 0;
+  /// "users 3, 17, ...": what a step trains on, for messages.
+  virtual std::string describe_step(std::int64_t step) const = 0;
+  /// Smaller is better; decides which parameters are kept.
+  virtual double validation_loss(const Learned& learned) const = 0;
+};
+
+struct TrainerOptions {
+  int epochs = 10;
+  double learning_rate = 2e-3;     // of the weights; falls along a line to a tenth
+  double adaptation_rate = 2e-2;   // of Learned::adaptation, alike
+  double weight_decay = 0.01;      // of the weights
+  double max_gradient_norm = 1.0;  // of the weights' gradient
+  int patience = 4;                // epochs without improvement before stopping
+};
+
+/// One finished epoch.
+struct EpochRecord {
+  std::string stage;
+  int epoch = 0;            // from 1
+  std::int64_t steps = 0;   // made in this stage so far
+  double train_loss = 0.0;  // mean over the epoch
+  double validation_loss = 0.0;
+  double learning_rate = 0.0;
+  double seconds = 0.0;  // this epoch took
+  bool best = false;     // so far
+};
+
+/// One finished optimizer step.
+struct StepRecord {
+  std::string_view stage;
+  int epoch = 0;  // from 1
+  int epochs = 0;
+  std::int64_t step = 0;  // of the epoch, from 1
+  std::int64_t steps = 0;
+  double loss = 0.0;
+};
+
+/// Calls from inside of training, any of which may be missing.
+struct TrainingHooks {
+  std::function<void(const EpochRecord&)> on_epoch;
+  std::function<void(const StepRecord&)> on_step;
+  std::function<bool()> interrupted;  // asked after every step; true saves and stops
+};
+
+/// The loss or its gradient is NaN or infinite. Names stage, epoch, step, batch and the checkpoint
+/// to go back to.
+class DivergenceError : public Error {
+  using Error::Error;
+};
+
+struct TrainingResult {
+  Learned best;
+  double validation_loss = 0.0;  // of the best
+  bool finished = false;         // false: interrupted
+};
+
+/// Trains `initial` by AdamW. With a `checkpoint` path the state is written there after every epoch
+/// and when interrupted, and a run that finds the file goes on from it. `identity` describes
+/// everything that the result depends on: FileError when the checkpoint was written under another
+/// one. Validation before the first step counts, so the result is never worse than `initial`.
+/// DivergenceError as above; what the last epoch saved stays.
+TrainingResult train_stage(TrainingStage& stage, const Learned& initial,
+                           const TrainerOptions& options, std::uint64_t seed,
+                           const TrainingHooks& hooks = {},
+                           const std::filesystem::path& checkpoint = {},
+                           std::string_view identity = {});
+
+}  // namespace mettle

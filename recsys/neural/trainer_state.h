@@ -1,0 +1,39 @@
+// Everything that the rest of a training run depends on, and its form in a file.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string_view>
+
+#include "models/optimizer.h"
+#include "recsys/neural/trainer.h"
+
+namespace mettle {
+
+struct TrainerState {
+  Learned current, best;
+  std::unique_ptr<AdamW> weights_optimizer, adaptation_optimizer;
+  Generator epoch_random, random;  // as the epoch began, and now
+  std::int64_t epoch = 0;          // finished epochs
+  std::int64_t step = 0;           // finished steps of the epoch that runs
+  double loss_sum = 0.0;           // of its steps
+  double best_loss = 0.0;
+  std::int64_t bad_epochs = 0;  // since the best
+
+  TrainerState(const Learned& initial, const TrainerOptions& options, std::uint64_t seed);
+};
+
+/// Replaces the file in one step.
+void save_state(const TrainerState& state, std::string_view identity,
+                const std::filesystem::path& path);
+/// FileError, naming what does not fit, when the file is damaged or belongs to something else.
+void load_state(TrainerState& state, std::string_view identity, const std::filesystem::path& path);
+
+/// Parameters as entries "<prefix><name>" of a tensor file, and back with the names, shapes and
+/// dtypes of `like`; FileError when one is missing or differs.
+void put_params(std::map<std::string, Tensor>& tensors, const std::string& prefix,
+                const Params& params);
+Params take_params(const std::map<std::string, Tensor>& tensors, const std::string& prefix,
+                   const Params& like, const std::filesystem::path& path);
+
+}  // namespace mettle

@@ -1,0 +1,52 @@
+// From a data set and a split to trained recommenders: features and the joint stage once, then each
+// method's own stage.
+#pragma once
+
+#include <optional>
+
+#include "recsys/neural/finetune.h"
+#include "recsys/neural/recommender.h"
+#include "recsys/neural/stages.h"
+
+namespace mettle {
+
+struct NeuralTrainingOptions {
+  FeatureOptions features;  // its seed is replaced by the one below
+  NeuralOptions model;
+  AdaptationOptions adaptation;
+  JointOptions joint;
+  MetaOptions meta;
+  std::uint64_t seed = 0;  // of folds, weights, order of data, tasks and dropout
+  /// Folder of checkpoints, one file per stage; empty: none are written. Training goes on from the
+  /// files found there. FileError when they belong to other options or other data.
+  std::filesystem::path checkpoints = {};
+};
+
+/// The result depends on the data, the split and the options alone: the same bits for any number of
+/// threads and however often training was interrupted. `data` and `split` must outlive it.
+class NeuralTraining {
+ public:
+  NeuralTraining(const Dataset& data, const ColdStartSplit& split,
+                 const NeuralTrainingOptions& options, TrainingHooks hooks = {});
+
+  /// A calibrated recommender. Nothing when hooks.interrupted stopped it: call again, here or in a
+  /// new process with the same checkpoints, to go on. Errors of train_stage().
+  std::optional<TrainedRecommender> train(NeuralMethod method);
+
+ private:
+  bool train_joint();
+  std::filesystem::path checkpoint(std::string_view stage) const;
+  std::string identity(std::string_view stage) const;
+  TrainedRecommender finished(NeuralMethod method, const AdaptationOptions& adaptation,
+                              Learned learned) const;
+
+  const Dataset& data_;
+  const ColdStartSplit& split_;
+  NeuralTrainingOptions options_;
+  TrainingHooks hooks_;
+  std::shared_ptr<const FeatureTable> features_;
+  NeuralRecommender model_;
+  std::optional<Params> joint_weights_;
+};
+
+}  // namespace mettle

@@ -1,0 +1,211 @@
+// Training as a whole, on users with a planted taste: adaptation must find it, the same seed must
+// give the same bits, an interrupted run must end as an uninterrupted one, and files must bring
+// back what was saved.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "engine/check.h"
+#include "engine/parallel.h"
+#include "engine/safetensors.h"
+#include "tests/recsys/neural_test_data.h"
+
+namespace mettle {
+namespace {
+
+class NeuralTrainingTest : public testing::Test {
+ protected:
+  NeuralTrainingTest()
+      : data_(test::planted_tastes()),
+        split_(split_cold_start(data_, 1, {.query = 8, .max_support = 10, .draws = 2})),
+        folder_(std::filesystem::temp_directory_path() /
+                fmt::format("mettle-neural-{}-{}", getpid(),
+                            testing::UnitTest::GetInstance()->current_test_info()->name())) {
+    std::filesystem::create_directories(folder_);
+  }
+  ~NeuralTrainingTest() override { std::filesystem::remove_all(folder_); }
+
+  TrainedRecommender train(NeuralMethod method, const NeuralTrainingOptions& options,
+                           TrainingHooks hooks = {}) const {
+    NeuralTraining training(data_, split_, options, std::move(hooks));
+    return training.train(method).value();
+  }
+
+  Dataset data_;
+  ColdStartSplit split_;
+  std::filesystem::path folder_;
+};
+
+std::vector<float> all_values(const Learned& learned) {
+  std::vector<float> out;
+  for (const Params* params : {&learned.weights, &learned.adaptation})
+    for (const Variable& v : params->values()) {
+      const auto part = v.value().to_vector<float>();
+      out.insert(out.end(), part.begin(), part.end());
+    }
+  return out;
+}
+
+template <class E, class F> std::string message_of(const F& f) {
+  try {
+    f();
+  } catch (const E& error) {
+    return error.message();
+  }
+  return "nothing was thrown";
+}
+
+TEST_F(NeuralTrainingTest, AdaptationFindsThePlantedTaste) {
+  EvaluationTable table;
+  NeuralTraining training(data_, split_, test::short_training());
+  for (const NeuralMethod method : kNeuralMethods)
+    evaluate_recommender(training.train(method).value(), data_, split_, std::vector<int>{0, 5},
+                         table);
+  const auto auc = [&](NeuralMethod method, int k) {
+    return table.row(method_name(method), k).interval(Metric::auc).mean;
+  };
+  EXPECT_NEAR(auc(NeuralMethod::joint, 5), 0.5, 0.15);
+  for (const NeuralMethod method : kNeuralMethods) {
+    if (method == NeuralMethod::joint) continue;
+    EXPECT_NEAR(auc(method, 0), 0.5, 0.15) << method_name(method);
+    EXPECT_GT(auc(method, 5), 0.9) << method_name(method);
+  }
+  EXPECT_LT(table.paired("maml", "joint", 5, Metric::log_loss).mean, -0.2);
+}
+
+TEST_F(NeuralTrainingTest, SameSeedSameBitsForAnyNumberOfThreads) {
+  const int before = threads();
+  set_threads(1);
+  const auto one = all_values(train(NeuralMethod::maml, test::short_training()).learned());
+  set_threads(3);
+  const auto three = all_values(train(NeuralMethod::maml, test::short_training()).learned());
+  set_threads(before);
+  EXPECT_EQ(one, three);
+  EXPECT_NE(one, all_values(train(NeuralMethod::maml, test::short_training(4)).learned()));
+}
+
+TEST_F(NeuralTrainingTest, InterruptedAnywhereARunEndsAsIfItHadNotBeen) {
+  NeuralTrainingOptions options = test::short_training();
+  const auto straight = all_values(train(NeuralMethod::anil, options).learned());
+  options.checkpoints = folder_;
+  std::optional<TrainedRecommender> resumed;
+  int runs = 0;
+  while (!resumed) {
+    // Stops after a number of steps that falls inside of epochs and at their ends.
+    int left = 1 + 4 * runs++;
+    NeuralTraining training(
+        data_, split_, options,
+        {.on_epoch = {}, .on_step = {}, .interrupted = [&] { return --left <= 0; }});
+    resumed = training.train(NeuralMethod::anil);
+    ASSERT_LT(runs, 60);
+  }
+  EXPECT_GT(runs, 4);
+  EXPECT_EQ(all_values(resumed->learned()), straight);
+}
+
+TEST_F(NeuralTrainingTest, ACheckpointOfOtherOptionsOrADamagedOneIsRefused) {
+  NeuralTrainingOptions options = test::short_training();
+  options.checkpoints = folder_;
+  train(NeuralMethod::joint, options);
+  options.joint.batch = 128;
+  const std::string other = message_of<FileError>([&] { train(NeuralMethod::joint, options); });
+  EXPECT_NE(other.find("checkpoint of another run"), std::string::npos) << other;
+  EXPECT_NE(other.find("joint batch 256"), std::string::npos) << other;
+
+  std::filesystem::resize_file(folder_ / "joint.checkpoint.safetensors", 1000);
+  EXPECT_THROW(train(NeuralMethod::joint, options), FileError);
+}
+
+TEST_F(NeuralTrainingTest, DivergenceNamesStepBatchAndTheLastGoodCheckpoint) {
+  NeuralTrainingOptions options = test::short_training();
+  options.checkpoints = folder_;
+  options.meta.trainer.learning_rate = 1e30;
+  const std::string message =
+      message_of<DivergenceError>([&] { train(NeuralMethod::maml, options); });
+  for (const char* part : {"'maml'", "epoch 1, step 2", "users ", "no checkpoint"})
+    EXPECT_NE(message.find(part), std::string::npos) << message;
+}
+
+TEST_F(NeuralTrainingTest, HooksHearOfEveryStepAndEpoch) {
+  std::vector<EpochRecord> epochs;
+  std::int64_t steps = 0;
+  train(NeuralMethod::maml, test::short_training(),
+        {.on_epoch = [&](const EpochRecord& r) { epochs.push_back(r); },
+         .on_step = [&](const StepRecord&) { ++steps; },
+         .interrupted = {}});
+  ASSERT_GE(epochs.size(), 3u);
+  EXPECT_EQ(epochs[0].stage, "joint");
+  EXPECT_EQ(epochs.back().stage, "maml");
+  std::int64_t joint_steps = 0;
+  for (const EpochRecord& r : epochs)
+    if (r.stage == "joint") joint_steps = r.steps;
+  EXPECT_EQ(steps, joint_steps + epochs.back().steps);
+  EXPECT_LT(epochs.back().train_loss, epochs[0].train_loss);
+}
+
+TEST_F(NeuralTrainingTest, AFileBringsBackEveryPrediction) {
+  const std::filesystem::path path = folder_ / "model.safetensors";
+  for (const NeuralMethod method :
+       {NeuralMethod::maml, NeuralMethod::ridge, NeuralMethod::finetune}) {
+    const TrainedRecommender saved = train(method, test::short_training());
+    saved.save(data_, path);
+    const TrainedRecommender loaded = TrainedRecommender::load(data_, path);
+    for (const int k : {0, 3, 10}) {
+      const QueryPredictions a = saved.predict(data_, split_.test, k);
+      const QueryPredictions b = loaded.predict(data_, split_.test, k);
+      EXPECT_EQ(a.score, b.score) << method_name(method);
+      EXPECT_EQ(a.like_probability, b.like_probability) << method_name(method);
+      EXPECT_EQ(a.stars, b.stars) << method_name(method);
+    }
+  }
+}
+
+TEST_F(NeuralTrainingTest, ANewUserOutsideOfTheDataGetsTheSamePredictionsAsAnEpisode) {
+  const TrainedRecommender recommender = train(NeuralMethod::maml, test::short_training());
+  const Episode& episode = split_.test[0];
+  const QueryPredictions in_batch = recommender.predict(data_, std::span(&episode, 1), 5);
+  const auto alone =
+      recommender.predict(data_, support_ratings(data_, episode, 5), query_items(data_, episode));
+  ASSERT_EQ(alone.size(), in_batch.score.size());
+  for (std::size_t i = 0; i < alone.size(); ++i)
+    EXPECT_NEAR(alone[i].like_probability, in_batch.like_probability[i], 1e-6);
+  EXPECT_THROW(recommender.predict(data_, {}, std::vector<std::int32_t>{999}), ValueError);
+  EXPECT_THROW(recommender.predict(data_, {}, {}), ValueError);
+  EXPECT_EQ(recommender.predict(data_, {}, std::vector<std::int32_t>{3}).size(), 1u);
+}
+
+TEST_F(NeuralTrainingTest, FilesThatDoNotFitAreRefusedWithTheReason) {
+  const std::filesystem::path path = folder_ / "model.safetensors";
+  train(NeuralMethod::joint, test::short_training()).save(data_, path);
+  const auto reason = [&](const Dataset& data) {
+    return message_of<FileError>([&] { TrainedRecommender::load(data, path); });
+  };
+  EXPECT_NE(reason(test::planted_tastes(80, 41)).find("other items"), std::string::npos);
+
+  const TensorFile good = read_safetensors(path);
+  const auto changed = [&](const auto& change) {
+    TensorFile bad = good;
+    change(bad);
+    write_safetensors(path, bad);
+    return reason(data_);
+  };
+  EXPECT_NE(changed([](TensorFile& f) { f.metadata["format"] = "something"; }).find("something"),
+            std::string::npos);
+  EXPECT_NE(changed([](TensorFile& f) { f.metadata.erase("calibration"); }).find("calibration"),
+            std::string::npos);
+  EXPECT_NE(changed([](TensorFile& f) { f.metadata["configuration"] = "{"; }).find("damaged"),
+            std::string::npos);
+  EXPECT_NE(changed([](TensorFile& f) { f.tensors.erase("weights/head.bias"); }).find("head.bias"),
+            std::string::npos);
+  EXPECT_NE(changed([](TensorFile& f) {
+              f.tensors["weights/head.weight"] = Tensor::zeros({3, 2});
+            }).find("head.weight"),
+            std::string::npos);
+  std::ofstream(path) << "not safetensors";
+  EXPECT_NE(reason(data_), "nothing was thrown");
+}
+
+}  // namespace
+}  // namespace mettle
