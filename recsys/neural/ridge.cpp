@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "autograd/ops.h"
+#include "models/ridge.h"
 
 namespace mettle {
 namespace {
@@ -15,11 +16,6 @@ Variable prior_features(const Params& prior, const Variable& phi) {
       Variables{matmul(phi, prior["ridge.directions"]), mul(phi, exp(prior["ridge.log_scale"])),
                 expand(exp(prior["ridge.log_bias"]), bias_shape)},
       -1);
-}
-
-Variable identity(std::int64_t n, DType dtype) {
-  const Variable i = arange(n);
-  return cast(equal(unsqueeze(i, 0), unsqueeze(i, 1)), dtype);
 }
 
 }  // namespace
@@ -49,16 +45,13 @@ RatingPrediction RidgeHead::predict(const Learned& learned, const MetaBatch& bat
   const Variable phi_query = read(batch.query.features);
   const RatingPrediction before = model_.head(weights, phi_query);
 
-  // Empty slots become rows of zeros, which neither add to the gram matrix nor have a residual.
+  // Empty slots become rows of zeros, which change nothing.
   const Variable& used = batch.support.weight;
   const Variable s = mul(prior_features(prior, phi_support), unsqueeze(used, -1));
   const Variable residual =
       mul(sub(batch.support.stars, model_.head(weights, phi_support).stars), used);
-  const Variable noise = mul(exp(prior["ridge.log_noise"]), identity(used.size(1), used.dtype()));
-  const Variable gram = add(matmul(s, transpose(s, 1, 2)), noise);
-  const Variable solved = cholesky_solve(cholesky(gram), unsqueeze(residual, -1));
-  const Variable moved =
-      squeeze(matmul(prior_features(prior, phi_query), matmul(transpose(s, 1, 2), solved)), -1);
+  const Variable w = ridge_regression(s, unsqueeze(residual, -1), exp(prior["ridge.log_noise"]));
+  const Variable moved = squeeze(matmul(prior_features(prior, phi_query), w), -1);
   return {add(before.like_logit, mul(exp(prior["ridge.log_like_gain"]), moved)),
           add(before.stars, moved)};
 }

@@ -8,10 +8,9 @@ namespace mettle {
 
 /// stars = head(phi) + z(phi) . w + noise,  w ~ N(0, I),  noise ~ N(0, s2),
 /// z(phi) = [phi P; phi * exp(a); exp(b)]: learned directions, a scale for every entry and a user's
-/// bias. With S the support's z and r its residuals, the query's stars move by
-///   z S' (S S' + s2 I)^-1 r,
-/// the posterior mean, and its like logits by exp(g) times that. P, a, b, s2, g and everything in
-/// phi are learned by gradient descent through the Cholesky factor.
+/// bias. The posterior mean of w is the ridge regression of the support's residuals on its z with
+/// penalty s2. The query's stars move by z . w and its like logits by exp(g) times that. P, a, b,
+/// s2, g and everything in phi are learned by gradient descent through the regression.
 class RidgeHead final : public FewShotMethod {
  public:
   RidgeHead(const NeuralRecommender& model, int factors) : model_(model), factors_(factors) {}

@@ -59,7 +59,7 @@ class MetaObjective : public testing::TestWithParam<NeuralMethod> {};
 TEST_P(MetaObjective, GradientIsThatOfCentralDifferences) {
   const NeuralRecommender model(kSizes, kModel);
   const auto method = make_method(
-      GetParam(), model, {.steps = 3, .head_rate = 0.5, .encoder_rate = 0.3, .ridge_factors = 2});
+      GetParam(), model, {.steps = 3, .head_rate = 0.1, .encoder_rate = 0.03, .ridge_factors = 2});
   const Learned start = initial(model, *method);
   const MetaBatch batch{ratings(1, 3), ratings(20, 2)};
   const Function objective = [&](std::span<const Variable> inputs) {
@@ -79,7 +79,7 @@ TEST_P(MetaObjective, GradientIsThatOfCentralDifferences) {
 INSTANTIATE_TEST_SUITE_P(Methods, MetaObjective,
                          testing::Values(NeuralMethod::joint, NeuralMethod::maml,
                                          NeuralMethod::anil, NeuralMethod::ridge),
-                         [](const auto& info) { return std::string(method_name(info.param)); });
+                         [](const auto& method) { return std::string(method_name(method.param)); });
 
 TEST(FewShotMethods, FirstAndSecondOrderPredictAlikeAndDifferInTheirGradients) {
   const NeuralRecommender model(kSizes, kModel);

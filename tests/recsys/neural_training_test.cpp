@@ -24,8 +24,12 @@ class NeuralTrainingTest : public testing::Test {
                 fmt::format("mettle-neural-{}-{}", getpid(),
                             testing::UnitTest::GetInstance()->current_test_info()->name())) {
     std::filesystem::create_directories(folder_);
+    set_threads(1);  // work this small only waits for other threads
   }
-  ~NeuralTrainingTest() override { std::filesystem::remove_all(folder_); }
+  ~NeuralTrainingTest() override {
+    std::filesystem::remove_all(folder_);
+    set_threads(threads_before_);
+  }
 
   TrainedRecommender train(NeuralMethod method, const NeuralTrainingOptions& options,
                            TrainingHooks hooks = {}) const {
@@ -33,6 +37,7 @@ class NeuralTrainingTest : public testing::Test {
     return training.train(method).value();
   }
 
+  int threads_before_ = threads();
   Dataset data_;
   ColdStartSplit split_;
   std::filesystem::path folder_;
@@ -59,7 +64,10 @@ template <class E, class F> std::string message_of(const F& f) {
 
 TEST_F(NeuralTrainingTest, AdaptationFindsThePlantedTaste) {
   EvaluationTable table;
-  NeuralTraining training(data_, split_, test::short_training());
+  NeuralTrainingOptions options = test::short_training();
+  options.adaptation = {.steps = 5, .head_rate = 0.3, .encoder_rate = 0.05};
+  options.meta.trainer.epochs = options.meta.trainer.patience = 25;
+  NeuralTraining training(data_, split_, options);
   for (const NeuralMethod method : kNeuralMethods)
     evaluate_recommender(training.train(method).value(), data_, split_, std::vector<int>{0, 5},
                          table);
@@ -76,12 +84,10 @@ TEST_F(NeuralTrainingTest, AdaptationFindsThePlantedTaste) {
 }
 
 TEST_F(NeuralTrainingTest, SameSeedSameBitsForAnyNumberOfThreads) {
-  const int before = threads();
-  set_threads(1);
   const auto one = all_values(train(NeuralMethod::maml, test::short_training()).learned());
   set_threads(3);
   const auto three = all_values(train(NeuralMethod::maml, test::short_training()).learned());
-  set_threads(before);
+  set_threads(1);
   EXPECT_EQ(one, three);
   EXPECT_NE(one, all_values(train(NeuralMethod::maml, test::short_training(4)).learned()));
 }
@@ -172,7 +178,8 @@ TEST_F(NeuralTrainingTest, ANewUserOutsideOfTheDataGetsTheSamePredictionsAsAnEpi
   for (std::size_t i = 0; i < alone.size(); ++i)
     EXPECT_NEAR(alone[i].like_probability, in_batch.like_probability[i], 1e-6);
   EXPECT_THROW(recommender.predict(data_, {}, std::vector<std::int32_t>{999}), ValueError);
-  EXPECT_THROW(recommender.predict(data_, {}, {}), ValueError);
+  EXPECT_THROW(recommender.predict(data_, std::vector<ItemRating>{}, std::vector<std::int32_t>{}),
+               ValueError);
   EXPECT_EQ(recommender.predict(data_, {}, std::vector<std::int32_t>{3}).size(), 1u);
 }
 
