@@ -65,7 +65,7 @@ class GradientSteps final : public FewShotMethod {
   RatingPrediction predict(const Learned& learned, const MetaBatch& batch) const override {
     const Params& weights = learned.weights;
     Variables rates;
-    for (const Variable& r : learned.adaptation.values()) rates.push_back(log1p(exp(r)));
+    for (const Variable& r : learned.adaptation.values()) rates.push_back(softplus(r));
     const Params adapted =
         adapt(weights, learned.adaptation.with_values(std::move(rates)),
               support_loss(weights, batch.support),
