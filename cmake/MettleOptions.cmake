@@ -55,10 +55,6 @@ target_compile_options(mettle_options INTERFACE -fopenmp-simd -Wall -Wextra -Wpe
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   target_compile_options(mettle_options INTERFACE -Wno-restrict)
 endif()
-# clang holds the user to account for what std::stable_sort of libstdc++ 12 calls.
-if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
-  target_compile_options(mettle_options INTERFACE -Wno-deprecated-declarations)
-endif()
 
 # mettle_library(name SOURCES ... DEPENDS ...): the library of one folder. DEPENDS names the folder below it,
 # through which it sees all lower ones. MettlePackage joins the folders' objects into libmettle. The headers of

@@ -156,12 +156,23 @@ void write_file(const fs::path& path, std::string_view bytes) {
   file.commit();
 }
 
-void remove_abandoned(const fs::path& folder) {
+std::vector<fs::path> list_folder(const fs::path& folder) {
+  std::vector<fs::path> paths;
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
-    const std::string name = entry.path().filename().string();
+  for (fs::directory_iterator entry(folder, error); !error && entry != fs::directory_iterator();
+       entry.increment(error))
+    paths.push_back(entry->path());
+  METTLE_CHECK(FileError, !error || error == std::errc::no_such_file_or_directory,
+               "{}: the folder cannot be read: {}", folder.string(), error.message());
+  return paths;
+}
+
+void remove_abandoned(const fs::path& folder) {
+  for (const fs::path& path : list_folder(folder)) {
+    const std::string name = path.filename().string();
+    std::error_code error;  // what cannot be removed costs room, nothing else
     if (name.starts_with(kTemporaryPrefix) && name.ends_with(kTemporarySuffix))
-      fs::remove(entry.path(), error);
+      fs::remove(path, error);
   }
 }
 

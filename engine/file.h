@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace mettle {
 
@@ -93,9 +94,12 @@ class AtomicFile {
 /// Replaces `path` by `bytes` in one step. FileError as AtomicFile.
 void write_file(const std::filesystem::path& path, std::string_view bytes);
 
+/// The paths of all entries of a folder, in no order; none when there is no such folder. FileError
+/// when it cannot be read.
+std::vector<std::filesystem::path> list_folder(const std::filesystem::path& folder);
+
 /// Removes the temporaries that killed processes left in `folder`; another program that is just
-/// writing there would lose its file, so call it only for a folder that one process writes to. A
-/// missing folder is left alone.
+/// writing there would lose its file, so call it only for a folder that one process writes to.
 void remove_abandoned(const std::filesystem::path& folder);
 
 }  // namespace mettle

@@ -64,7 +64,10 @@ void JsonlWriter::write(std::int64_t step, const JsonRecord& fields) {
                name_, step, last_step_);
   Json record;
   record["step"] = step;
-  for (const auto& [key, value] : fields) record[key] = to_json(value);
+  for (const auto& [key, value] : fields) {
+    METTLE_CHECK(ValueError, key != "step", "{}: a field called \"step\" beside the step", name_);
+    record[key] = to_json(value);
+  }
   // Text that is not UTF-8 is mended: a run must not end because of a file's name in its records.
   const std::string line = record.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n';
   const off_t before = ::lseek(file_.get(), 0, SEEK_END);

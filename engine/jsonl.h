@@ -26,9 +26,9 @@ class JsonlWriter {
   /// left alone then).
   explicit JsonlWriter(const std::filesystem::path& path, std::int64_t first_step = 0);
 
-  /// Appends {"step":STEP,FIELDS...} as one line, which other processes see at once. Steps never
-  /// decrease, several records may have one: ValueError. FileError when it cannot be written; no
-  /// part of the line stays then.
+  /// Appends {"step":STEP,FIELDS...} as one line, which other processes see at once. ValueError
+  /// for a step below the last one (several records may have the same) and a field called "step".
+  /// FileError when it cannot be written; no part of the line stays then.
   void write(std::int64_t step, const JsonRecord& fields);
 
  private:

@@ -7,7 +7,7 @@
 
 #include <functional>
 #include <string_view>
-#include <type_traits>
+#include <utility>
 
 namespace mettle {
 
@@ -30,17 +30,31 @@ void set_log_sink(LogSink sink);
 /// Logs a finished message. Never throws, so destructors may call it.
 void log_message(LogLevel level, std::string_view message) noexcept;
 
-/// `log(LogLevel::warning, "{}: skipped, {}", path, reason)`. The arguments are formatted only when
-/// the level is on. Never throws.
+namespace detail {
 template <class... A>
-void log(LogLevel level, fmt::format_string<std::type_identity_t<A>...> format,
-         A&&... args) noexcept {
+void log_formatted(LogLevel level, fmt::format_string<A...> format, A&&... args) noexcept {
   if (level < log_level()) return;
   try {
     log_message(level, fmt::format(format, std::forward<A>(args)...));
   } catch (...) {
     log_message(level, "a message that could not be formatted");
   }
+}
+}  // namespace detail
+
+/// `log_warning("{}: skipped, {}", path, reason)`. The arguments are formatted only when the level
+/// is on. Never throws.
+template <class... A> void log_debug(fmt::format_string<A...> format, A&&... args) noexcept {
+  detail::log_formatted<A...>(LogLevel::debug, format, std::forward<A>(args)...);
+}
+template <class... A> void log_info(fmt::format_string<A...> format, A&&... args) noexcept {
+  detail::log_formatted<A...>(LogLevel::info, format, std::forward<A>(args)...);
+}
+template <class... A> void log_warning(fmt::format_string<A...> format, A&&... args) noexcept {
+  detail::log_formatted<A...>(LogLevel::warning, format, std::forward<A>(args)...);
+}
+template <class... A> void log_error(fmt::format_string<A...> format, A&&... args) noexcept {
+  detail::log_formatted<A...>(LogLevel::error, format, std::forward<A>(args)...);
 }
 
 }  // namespace mettle

@@ -104,11 +104,8 @@ struct SavedStep {
 // Newest first.
 std::vector<SavedStep> saved_steps(const fs::path& folder) {
   std::vector<SavedStep> steps;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error))
-    if (const auto step = step_of(entry.path())) steps.push_back({*step, entry.path()});
-  METTLE_CHECK(FileError, !error || error == std::errc::no_such_file_or_directory, "{}: {}",
-               folder.string(), error.message());
+  for (const fs::path& file : list_folder(folder))
+    if (const auto step = step_of(file)) steps.push_back({*step, file});
   std::sort(steps.begin(), steps.end(),
             [](const auto& a, const auto& b) { return a.step > b.step; });
   return steps;
@@ -200,7 +197,7 @@ std::optional<Checkpoint> latest_checkpoint(const fs::path& folder) {
     try {
       return load_checkpoint(saved.file);
     } catch (const FileError& error) {
-      log(LogLevel::warning, "checkpoint skipped: {}", error.message());
+      log_warning("checkpoint skipped: {}", error.message());
     }
   }
   METTLE_CHECK(FileError, steps.empty(), "{}: none of its {} checkpoints is valid", folder.string(),
@@ -234,8 +231,7 @@ fs::path CheckpointWriter::save(const Checkpoint& checkpoint) {
     kept += keeps;
     std::error_code error;  // what cannot be removed costs room, not safety
     if (!keeps && !fs::remove(saved.file, error))
-      log(LogLevel::warning, "{}: old checkpoint cannot be removed: {}", saved.file.string(),
-          error.message());
+      log_warning("{}: old checkpoint cannot be removed: {}", saved.file.string(), error.message());
   }
   return file;
 }

@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <fstream>
+#include <algorithm>
 
 #include "engine/check.h"
 #include "tests/autograd/message_of.h"
@@ -134,7 +134,17 @@ TEST_F(File, RemovesOnlyAbandonedTemporaries) {
     write_file(path(name), "x");
   remove_abandoned(folder_);
   EXPECT_EQ(listing(), ".mettle-notes model.partial");
-  remove_abandoned(folder_ / "none");
+}
+
+TEST_F(File, ListsAFolder) {
+  write_file(path("a"), "");
+  fs::create_directory(path("b"));
+  std::vector<fs::path> paths = list_folder(folder_);
+  std::sort(paths.begin(), paths.end());
+  EXPECT_EQ(paths, (std::vector<fs::path>{path("a"), path("b")}));
+  EXPECT_TRUE(list_folder(path("none")).empty());
+  EXPECT_EQ(message_of<FileError>([&] { list_folder(path("a")); }),
+            path("a") + ": the folder cannot be read: Not a directory");
 }
 
 }  // namespace

@@ -42,6 +42,10 @@ TEST_F(Jsonl, StepsNeverGoBack) {
             file() + ": a record of step 2 after one of step 3");
   writer.write(5, {});
   EXPECT_THROW(writer.write(4, {}), ValueError);
+  EXPECT_EQ(message_of<ValueError>([&] {
+              writer.write(6, {{"step", 7}});
+            }),
+            file() + ": a field called \"step\" beside the step");
   EXPECT_EQ(text(), "{\"step\":5}\n");
 }
 

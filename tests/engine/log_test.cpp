@@ -39,8 +39,10 @@ class Log : public testing::Test {
 };
 
 void log_all() {
-  for (const LogLevel level : {LogLevel::debug, LogLevel::info, LogLevel::warning, LogLevel::error})
-    log(level, "{} of {}", 1, "two");
+  log_debug("{} of {}", 1, "two");
+  log_info("{} of {}", 1, "two");
+  log_warning("{} of {}", 1, "two");
+  log_error("{} of {}", 1, "two");
 }
 
 TEST_F(Log, LevelsDropWhatIsBelow) {
@@ -59,14 +61,14 @@ TEST_F(Log, LevelsDropWhatIsBelow) {
 
 TEST_F(Log, ArgumentsBelowTheLevelAreNotFormatted) {
   int looks = 0;
-  log(LogLevel::info, "{}", Counted{&looks});
+  log_info("{}", Counted{&looks});
   EXPECT_EQ(looks, 0);
-  log(LogLevel::warning, "{}", Counted{&looks});
+  log_warning("{}", Counted{&looks});
   EXPECT_EQ(looks, 1);
 }
 
 TEST_F(Log, AnArgumentThatCannotBeFormattedIsSurvived) {
-  log(LogLevel::error, "{}", Counted{nullptr});
+  log_error("{}", Counted{nullptr});
   EXPECT_EQ(lines_, std::vector<std::string>{"error: a message that could not be formatted"});
 }
 
@@ -81,8 +83,8 @@ TEST_F(Log, ASinkThatThrowsIsSurvived) {
     ++calls;
     throw std::runtime_error("sink");
   });
-  log(LogLevel::error, "one");
-  log(LogLevel::error, "two");
+  log_error("one");
+  log_error("two");
   EXPECT_EQ(calls, 2);
 }
 
