@@ -45,6 +45,28 @@ struct BceOptions {
 Variable bce_with_logits(const Variable& logits, const Variable& target,
                          const BceOptions& options = {});
 
+struct CrossEntropyOptions {
+  std::int64_t ignore_index = -100;  // rows with this target have loss and gradient 0
+  double label_smoothing = 0.0;      // in [0, 1]: this share of a target is spread over all classes
+  Reduction reduction = Reduction::mean;  // over the rows that are not ignored; of none it is NaN
+  std::int64_t chunk_rows = 0;  // of linear_cross_entropy(): rows of logits held at a time
+};
+
+/// Softmax cross-entropy: -sum_c q_c log softmax(logits)_c with q = 1 - label_smoothing at the
+/// target, plus label_smoothing / C everywhere. logits (..., C), target (...) of i64 or i32; the
+/// losses are f32 (f64 for f64), of target's shape for Reduction::none, else a scalar. A target
+/// outside [0, C) that is not ignore_index is a ValueError that names its position. Szegedy et al.,
+/// "Rethinking the Inception architecture", 2016.
+Variable cross_entropy(const Variable& logits, const Variable& target,
+                       const CrossEntropyOptions& options = {});
+
+/// cross_entropy(x weight^T + bias, target) for a large catalogue: x (..., D), weight (C, D), bias
+/// (C) or null. The logits exist for chunk_rows rows at a time, at every order up to 2, so memory
+/// is linear in rows and in classes; each order computes them again. chunk_rows 0: as many rows as
+/// take 32 MB (64 MB for f64), but at least 16. Logits of bf16 and f16 operands are f32.
+Variable linear_cross_entropy(const Variable& x, const Variable& weight, const Variable& bias,
+                              const Variable& target, const CrossEntropyOptions& options = {});
+
 struct AttentionOptions {
   /// Factor of q k^T; 1 / sqrt(D) when not given.
   std::optional<double> scale = {};

@@ -13,6 +13,10 @@ Variable attention_packed(const Variable& qkv, const AttentionOptions& options);
 Variable layer_norm(const Variable& x, const Variable& gamma, const Variable& beta, double eps);
 Variable bias_gelu(const Variable& x, const Variable& bias, GeluForm form);
 Variable bce_with_logits(const Variable& logits, const Variable& target, const BceOptions& options);
+Variable cross_entropy(const Variable& logits, const Variable& target,
+                       const CrossEntropyOptions& options);
+Variable linear_cross_entropy(const Variable& x, const Variable& weight, const Variable& bias,
+                              const Variable& target, const CrossEntropyOptions& options);
 ResidualNorm dropout_residual_layer_norm(const Variable& x, const Variable& residual,
                                          const Variable& gamma, const Variable& beta, double p,
                                          PhiloxKey key, double eps);

@@ -15,6 +15,8 @@ void register_kernels() {
   register_bce_with_logits_naive();
   register_bias_gelu();
   register_bias_gelu_naive();
+  register_cross_entropy();
+  register_cross_entropy_naive();
   register_dropout();
   register_embedding();
   register_layer_norm();

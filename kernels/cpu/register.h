@@ -16,6 +16,8 @@ void register_bce_with_logits();
 void register_bce_with_logits_naive();
 void register_bias_gelu();
 void register_bias_gelu_naive();
+void register_cross_entropy();
+void register_cross_entropy_naive();
 void register_dropout();
 void register_embedding();
 void register_layer_norm();

@@ -35,6 +35,7 @@ inline std::ostream& operator<<(std::ostream& out, const FusedRow& row) { return
 std::vector<FusedRow> attention_rows();
 std::vector<FusedRow> bce_with_logits_rows();
 std::vector<FusedRow> bias_gelu_rows();
+std::vector<FusedRow> cross_entropy_rows();
 std::vector<FusedRow> dropout_rows();
 std::vector<FusedRow> embedding_rows();
 std::vector<FusedRow> layer_norm_rows();

@@ -10,8 +10,9 @@ namespace {
 
 std::vector<FusedRow> all_rows() {
   std::vector<FusedRow> all;
-  for (const auto& family : {attention_rows(), bce_with_logits_rows(), bias_gelu_rows(),
-                             dropout_rows(), embedding_rows(), layer_norm_rows()})
+  for (const auto& family :
+       {attention_rows(), bce_with_logits_rows(), bias_gelu_rows(), cross_entropy_rows(),
+        dropout_rows(), embedding_rows(), layer_norm_rows()})
     all.insert(all.end(), family.begin(), family.end());
   return all;
 }
