@@ -40,7 +40,7 @@ for kind in shared static; do
   say "Building and installing ($kind)"
   [[ $kind == shared ]] && shared=ON || shared=OFF
   quiet cmake --preset cpu -DBUILD_SHARED_LIBS=$shared
-  quiet cmake --build --preset cpu -j "$(nproc)" --target libmettle
+  quiet cmake --build --preset cpu -j "$(nproc)" --target libmettle mettle
   install_and_move build/cpu "$kind"
 done
 static="$work/static/moved here"
@@ -48,6 +48,7 @@ shared="$work/shared/moved here"
 
 stage "find_package, static" with_cmake static -DCMAKE_PREFIX_PATH="$static"
 stage "find_package, shared" with_cmake shared -DCMAKE_PREFIX_PATH="$shared"
+stage "The installed program" "$static/bin/mettle" info
 stage "add_subdirectory" with_cmake sources -DMETTLE_SOURCE="$PWD" -DCMAKE_BUILD_TYPE=Debug
 # pkg-config and make take no blanks in paths.
 mv "$static" "$work/static-prefix"

@@ -46,7 +46,8 @@ bool is_source(std::string_view path) {
 // Installed for users: everything but a kernel back end and Highway's re-included files.
 bool is_public_header(std::string_view path) {
   const bool backend = path.starts_with("kernels/") && path.find('/', 8) != std::string_view::npos;
-  return layer_of(path) >= 0 && path.ends_with(".h") && !path.ends_with("-inl.h") && !backend;
+  return layer_of(path) >= 0 && path.ends_with(".h") && !path.ends_with("-inl.h") && !backend &&
+         !path.starts_with(program_folder);
 }
 
 std::vector<std::string_view> split_lines(std::string_view text) {

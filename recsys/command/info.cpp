@@ -1,0 +1,115 @@
+// mettle info: what this program is and what it found on this machine.
+#include <fmt/core.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "engine/kernel_slot.h"
+#include "engine/parallel.h"
+#include "kernels/builtin.h"
+#include "recsys/command/build_facts.h"
+#include "recsys/command/command.h"
+#include "recsys/command/config_file.h"
+#include "recsys/command/options.h"
+#include "recsys/command/run_facts.h"
+#include "recsys/command/versions.h"
+
+namespace mettle::command {
+namespace {
+
+using nlohmann::ordered_json;
+
+struct InfoOptions {
+  MachineOptions machine;
+  bool json = false;
+};
+
+// Slots in alphabetical order, each with its variants in the order in which they are tried.
+ordered_json kernel_slots() {
+  std::vector<KernelSlotBase*> slots = KernelSlotBase::all(kernels::register_builtin_kernels);
+  std::sort(slots.begin(), slots.end(),
+            [](const KernelSlotBase* a, const KernelSlotBase* b) { return a->name() < b->name(); });
+  ordered_json out = ordered_json::array();
+  for (KernelSlotBase* slot : slots) {
+    ordered_json variants = ordered_json::array();
+    for (const VariantInfo& v : slot->variants())
+      variants.push_back({{"name", v.name},
+                          {"device", v.device == DeviceType::cpu ? "cpu" : "cuda"},
+                          {"priority", v.priority}});
+    // variants() lists them as they are tried, so the first one is what runs where it can.
+    ordered_json selected = variants.front()["name"];
+    out.push_back({{"slot", slot->name()}, {"selected", selected}, {"variants", variants}});
+  }
+  return out;
+}
+
+ordered_json collect() {
+  return {{"version", kVersion},
+          {"commit", kCommit},
+          {"build", kBuildType},
+          {"compiler", compiler_version()},
+          {"devices", {{{"name", "cpu"}, {"model", cpu_name()}}}},
+          {"cuda", nullptr},
+          {"cores", std::thread::hardware_concurrency()},
+          {"threads", threads()},
+          {"simd", simd_level()},
+          {"libraries", library_versions()},
+          {"kernels", kernel_slots()}};
+}
+
+void print_text(const ordered_json& info) {
+  const auto line = [](std::string_view name, std::string_view value) {
+    fmt::print("{:<10} {}\n", name, value);
+  };
+  line("mettle", fmt::format("{}, commit {}, {} build, {}", info["version"].get<std::string>(),
+                             info["commit"].get<std::string>(), info["build"].get<std::string>(),
+                             info["compiler"].get<std::string>()));
+  line("devices", "cpu: " + info["devices"][0]["model"].get<std::string>());
+  line("", "cuda: none; this build has no CUDA kernels");
+  line("threads",
+       fmt::format("{} of {} cores", info["threads"].get<int>(), info["cores"].get<int>()));
+  line("SIMD", info["simd"].get<std::string>());
+  std::string libraries;
+  for (const auto& [name, version] : info["libraries"].items())
+    libraries +=
+        fmt::format("{}{} {}", libraries.empty() ? "" : ", ", name, version.get<std::string>());
+  line("libraries", libraries);
+  fmt::print(
+      "\nkernel slots, variants in the order in which they are tried; the first that takes the "
+      "arguments runs.\nMETTLE_KERNEL=slot=variant,... puts one first.\n");
+  for (const ordered_json& slot : info["kernels"]) {
+    std::string variants;
+    for (const ordered_json& v : slot["variants"])
+      variants += fmt::format(" {}", v["name"].get<std::string>());
+    fmt::print("  {:<44}{}\n", slot["slot"].get<std::string>(), variants);
+  }
+}
+
+ExitCode run(const InfoOptions& options) {
+  apply(options.machine);
+  const ordered_json info = collect();
+  if (options.json)
+    fmt::print("{}\n", info.dump(2));
+  else
+    print_text(info);
+  return ExitCode::success;
+}
+
+}  // namespace
+
+Subcommand add_info(CLI::App& program) {
+  auto options = std::make_shared<InfoOptions>();
+  CLI::App* app =
+      program.add_subcommand("info", "Version, devices, SIMD level, kernels and libraries");
+  add_config_option(*app);
+  add_machine_options(*app, options->machine);
+  app->add_flag("--json", options->json, "print JSON");
+  app->footer(
+      examples("  mettle info\n"
+               "  mettle info --json\n"
+               "  METTLE_KERNEL=matmul=blocked mettle info\n"));
+  return {app, [options] { return run(*options); }};
+}
+
+}  // namespace mettle::command

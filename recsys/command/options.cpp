@@ -1,0 +1,120 @@
+// Shared options.
+#include "recsys/command/options.h"
+
+#include <fmt/core.h>
+
+#include <cstdlib>
+#include <string_view>
+#include <system_error>
+
+#include "engine/kernel_slot.h"
+#include "engine/parallel.h"
+#include "kernels/builtin.h"
+#include "recsys/command/command.h"
+#include "recsys/command/suggest.h"
+#include "recsys/movielens.h"
+
+namespace mettle::command {
+namespace {
+
+constexpr int kMaxThreads = 1024;
+
+void check_device(const std::string& device) {
+  if (device == "cpu") return;
+  if (device == "cuda" || device.starts_with("cuda:"))
+    fail<InputError>("--device {}: this build of Mettle has no CUDA kernels; use --device cpu",
+                     device);
+  fail<InputError>("--device {}: unknown device; there are: cpu, cuda, cuda:N", device);
+}
+
+// METTLE_KERNEL="slot=variant,...": the engine ignores what it does not know, a user should not.
+void check_kernel_choice() {
+  const char* text = std::getenv("METTLE_KERNEL");
+  for (const std::string& entry : CLI::detail::split(text ? text : "", ',')) {
+    if (entry.empty()) continue;
+    const auto equals = entry.find('=');
+    const std::string slot_name = entry.substr(0, equals);
+    std::vector<std::string> names;
+    KernelSlotBase* slot = nullptr;
+    for (KernelSlotBase* known : KernelSlotBase::all(kernels::register_builtin_kernels)) {
+      names.emplace_back(known->name());
+      if (known->name() == slot_name) slot = known;
+    }
+    METTLE_CHECK(InputError, slot && equals != std::string::npos,
+                 "METTLE_KERNEL: '{}' does not begin with a kernel slot and '='{}; `mettle info` "
+                 "lists the slots",
+                 entry, did_you_mean(slot_name, names));
+    reading_input([&] { slot->select(entry.substr(equals + 1)); });
+  }
+}
+
+void warn_about(const Dataset& data) {
+  std::size_t untitled = 0, without_genre = 0;
+  for (const Item& item : data.items) {
+    untitled += item.title.empty() ? 1 : 0;
+    without_genre += item.genres.empty() ? 1 : 0;
+  }
+  const std::size_t items = data.items.size();
+  if (untitled > 0)
+    fmt::print(stderr, "warning: {} of {} items have no title: they are shown by their id\n",
+               untitled, items);
+  if (without_genre == items)
+    fmt::print(stderr, "warning: no item has a genre: recommendations rest on ratings alone\n");
+}
+
+}  // namespace
+
+void add_machine_options(CLI::App& subcommand, MachineOptions& options) {
+  subcommand
+      .add_option("--threads", options.threads,
+                  "threads to compute with (default: OMP_NUM_THREADS or all cores); results have "
+                  "the same bits for any number")
+      ->check(CLI::Range(1, kMaxThreads))
+      ->type_name("N");
+  subcommand
+      .add_option("--device", options.device, "cpu; cuda and cuda:N need a build with CUDA kernels")
+      ->capture_default_str()
+      ->type_name("NAME");
+}
+
+void apply(const MachineOptions& options) {
+  check_device(options.device);
+  if (options.threads > 0) set_threads(options.threads);
+  check_kernel_choice();
+}
+
+CLI::Option* add_data_option(CLI::App& subcommand, std::string& data) {
+  return subcommand
+      .add_option("--data", data,
+                  "folder or ratings file in a MovieLens format: .csv, .dat, u.data, .inter; each "
+                  "may be gzipped")
+      ->type_name("DIR");
+}
+
+CLI::Option* add_seed_option(CLI::App& subcommand, std::uint64_t& seed) {
+  return subcommand
+      .add_option("--seed", seed, "seed of the split of users and of everything random")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str()
+      ->type_name("N");
+}
+
+Dataset load_data(const std::filesystem::path& path) {
+  Dataset data = reading_input([&] { return load_movielens(path); });
+  fmt::print(stderr, "{}: {} ratings of {} items by {} users, {}..{} stars, {} genres\n", data.name,
+             data.ratings.size(), data.items.size(), data.user_ids.size(), data.stars.low,
+             data.stars.high, data.genres.size());
+  warn_about(data);
+  return data;
+}
+
+void make_folder(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  METTLE_CHECK(Error, !error, "--out {}: cannot make this folder: {}", folder.string(),
+               error.message());
+}
+
+std::string examples(std::string_view text) { return fmt::format("Examples:\n{}", text); }
+
+}  // namespace mettle::command

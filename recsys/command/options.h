@@ -1,0 +1,37 @@
+// Options that several subcommands share, and their checks.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "recsys/dataset.h"
+
+namespace mettle::command {
+
+struct MachineOptions {
+  int threads = 0;  // 0: all that there are
+  std::string device = "cpu";
+};
+
+void add_machine_options(CLI::App& subcommand, MachineOptions& options);
+/// Puts the options into force. InputError for a device that this build or machine lacks, and for a
+/// METTLE_KERNEL that names no kernel of this build.
+void apply(const MachineOptions& options);
+
+CLI::Option* add_data_option(CLI::App& subcommand, std::string& data);
+CLI::Option* add_seed_option(CLI::App& subcommand, std::uint64_t& seed);
+
+/// load_movielens with a line on stderr that says what was read, and a warning for each thing a
+/// reader of the results should know. InputError when it cannot be read.
+Dataset load_data(const std::filesystem::path& path);
+
+/// Makes the folder that results go to. Error when it cannot be made.
+void make_folder(const std::filesystem::path& folder);
+
+/// What a subcommand's --help ends with.
+std::string examples(std::string_view text);
+
+}  // namespace mettle::command

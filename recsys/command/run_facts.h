@@ -1,0 +1,31 @@
+// Facts that stand beside every result: what ran, where, how long, with how much memory.
+#pragma once
+
+#include <chrono>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+namespace mettle::command {
+
+/// Model name of the processor, "unknown" where the system does not tell.
+std::string cpu_name();
+/// The best SIMD target of the CPU kernels on this machine, as Highway calls it: "AVX2", "AVX3".
+std::string simd_level();
+/// Largest resident memory of this process so far, in MiB.
+double peak_rss_mb();
+/// "2026-11-24T13:05:00Z".
+std::string utc_now();
+
+/// Wall time since construction.
+class Stopwatch {
+ public:
+  double seconds() const;
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+/// {"version", "commit", "date", "device", "cpu", "simd", "threads", "wall_s", "peak_rss_mb"}.
+nlohmann::json run_facts(const Stopwatch& since_start);
+
+}  // namespace mettle::command
