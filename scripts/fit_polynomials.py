@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Prints the polynomial tables of kernels/cpu/transcendental-inl.h: Chebyshev interpolants computed with
 50 digits, lowest power first, each with its largest relative error. Needs mpmath."""
-from mpmath import chebyfit, erfc, exp, fac2, log, log1p, mp, mpf, nstr, pi, polyval, sqrt
+from mpmath import chebyfit, erf, erfc, exp, fac2, log, log1p, mp, mpf, nstr, pi, polyval, sqrt
 
 mp.dps = 50
 
@@ -26,6 +26,10 @@ def log1p_ratio(z):
     return log1p(z) / z if z else mpf(1)
 
 
+def erf_ratio(square):
+    return erf(sqrt(square)) / sqrt(square) if square else 2 / sqrt(pi)
+
+
 def table(name, function, low, high, terms, digits):
     fit = chebyfit(function, [low, high], terms)
     points = [low + (high - low) * mpf(i) / 800 for i in range(801)]
@@ -42,3 +46,5 @@ table("log1p f32", log1p_ratio, mpf(0), mpf(1), 10, 10)
 table("log1p f64", log1p_ratio, mpf(0), mpf(1), 24, 19)
 table("normal tail f32", lambda q: normal_tail(q, mpf("3.5")), mpf(-1), mpf(1), 11, 10)
 table("normal tail f64", lambda q: normal_tail(q, mpf(5)), mpf(-1), mpf(1), 24, 19)
+table("erf f32", erf_ratio, mpf(0), mpf(1), 8, 10)
+table("erf f64", erf_ratio, mpf(0), mpf(1), 14, 19)

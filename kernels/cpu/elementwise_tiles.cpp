@@ -15,6 +15,8 @@
 
 #include <hwy/contrib/math/math-inl.h>
 
+#include "kernels/cpu/transcendental-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace mettle::kernels::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
@@ -32,7 +34,7 @@ struct Sign {
   template <class D, class V> HWY_INLINE V operator()(D d, V x, V, V) const {
     const auto one = hn::Set(d, 1);
     const auto sign = hn::IfThenElseZero(hn::Ne(x, hn::Zero(d)), hn::CopySign(one, x));
-    return hn::IfThenElse(hn::Ne(x, x), x, sign);
+    return hn::IfThenElse(hn::IsNaN(x), x, sign);
   }
 };
 struct Exp {
@@ -45,7 +47,67 @@ struct Exp {
     const auto inf = hn::Set(d, std::numeric_limits<T>::infinity());
     auto y = hn::Exp(d, hn::Min(x, huge));
     y = hn::IfThenElse(hn::Gt(x, huge), inf, y);
-    return hn::IfThenElse(hn::Ne(x, x), x, y);
+    return hn::IfThenElse(hn::IsNaN(x), x, y);
+  }
+};
+// Highway's Log takes positive numbers; the rest as in the C library.
+template <class D, class V> HWY_INLINE V LogarithmOf(D d, V x, V y) {
+  using T = hn::TFromD<D>;
+  const auto zero = hn::Zero(d);
+  const auto inf = hn::Set(d, std::numeric_limits<T>::infinity());
+  y = hn::IfThenElse(hn::Eq(x, inf), inf, y);
+  y = hn::IfThenElse(hn::Eq(x, zero), hn::Neg(inf), y);
+  return hn::IfThenElse(hn::Ge(x, zero), y, hn::NaN(d));
+}
+struct Log {
+  template <class D, class V> HWY_INLINE V operator()(D d, V x, V, V) const {
+    return LogarithmOf(d, x, hn::Log(d, x));
+  }
+};
+struct Log1p {
+  template <class D, class V> HWY_INLINE V operator()(D d, V x, V, V) const {
+    // With u = 1 + x rounded, log1p(x) = log(u) x / (u - 1): the errors of u cancel.
+    const auto one = hn::Set(d, 1), u = hn::Add(one, x);
+    const auto excess = hn::Sub(u, one);
+    const auto y = hn::Mul(hn::Log(d, u), hn::Div(x, excess));
+    return LogarithmOf(d, u, hn::IfThenElse(hn::Eq(excess, hn::Zero(d)), x, y));
+  }
+};
+struct Softplus {
+  // Neither term of max(x, 0) + log(1 + exp(-|x|)) overflows or cancels.
+  template <class D, class V> HWY_INLINE V operator()(D d, V x, V, V) const {
+    const auto e = Exp::exp(d, hn::Neg(hn::Abs(x)));
+    return hn::Add(hn::Max(x, hn::Zero(d)), log1p_of_unit(d, e));
+  }
+};
+struct Tanh {
+  template <class D, class V> HWY_INLINE V operator()(D d, V x, V, V) const {
+    return tanh_of(d, x);
+  }
+};
+struct Erf {
+  template <class D, class V> HWY_INLINE V operator()(D d, V x, V, V) const { return erf_of(d, x); }
+};
+// Highway's sine and cosine reduce arguments up to 39000; vectors with larger ones go through the C
+// library.
+template <class D, class V, class F> HWY_INLINE V FarAngles(D d, V x, V y, const F& f) {
+  const auto near = hn::Le(hn::Abs(x), hn::Set(d, 39000));
+  if (hn::AllTrue(d, near)) return y;
+  using T = hn::TFromD<D>;
+  HWY_ALIGN T lanes[hn::MaxLanes(d)];
+  hn::Store(x, d, lanes);
+  for (T& lane : lanes) lane = f(lane);
+  return hn::IfThenElse(near, y, hn::Load(d, lanes));
+}
+struct Sin {
+  template <class D, class V> HWY_INLINE V operator()(D d, V x, V, V) const {
+    const auto y = hn::IfThenElse(hn::Eq(x, hn::Zero(d)), x, hn::Sin(d, x));  // -0 stays -0
+    return FarAngles(d, x, y, [](auto t) { return std::sin(t); });
+  }
+};
+struct Cos {
+  template <class D, class V> HWY_INLINE V operator()(D d, V x, V, V) const {
+    return FarAngles(d, x, hn::Cos(d, x), [](auto t) { return std::cos(t); });
   }
 };
 struct Reciprocal {
@@ -77,7 +139,7 @@ struct Relu {
 };
 struct Clamp {
   template <class D, class V> HWY_INLINE V operator()(D, V x, V low, V high) const {
-    return hn::IfThenElse(hn::Ne(x, x), x, hn::Min(hn::Max(x, low), high));
+    return hn::IfThenElse(hn::IsNaN(x), x, hn::Min(hn::Max(x, low), high));
   }
 };
 
@@ -95,12 +157,12 @@ struct Div {
 };
 struct Maximum {
   template <class D, class V> HWY_INLINE V operator()(D, V a, V b) const {
-    return hn::IfThenElse(hn::Or(hn::Gt(a, b), hn::Ne(a, a)), a, b);
+    return hn::IfThenElse(hn::Or(hn::Gt(a, b), hn::IsNaN(a)), a, b);
   }
 };
 struct Minimum {
   template <class D, class V> HWY_INLINE V operator()(D, V a, V b) const {
-    return hn::IfThenElse(hn::Or(hn::Lt(a, b), hn::Ne(a, a)), a, b);
+    return hn::IfThenElse(hn::Or(hn::Lt(a, b), hn::IsNaN(a)), a, b);
   }
 };
 
@@ -135,29 +197,64 @@ template <class T, class F> void Map2(const T* a, const T* b, T* y, std::int64_t
   std::memcpy(y + j, ra, bytes);
 }
 
-// Functions whose accuracy near special values matters more than their speed here.
-template <class T, T (*F)(T)> void MapScalar(const T* x, T* y, std::int64_t n, T, T) {
-  for (std::int64_t j = 0; j < n; ++j) y[j] = F(x[j]);
+// x^alpha of f32 through f64 logarithms, which leave one rounding. Vectors that hold anything but
+// positive numbers, and all of f64, go through the C library.
+template <class D64, class V64> HWY_INLINE V64 PositivePower(D64 d, V64 x, V64 alpha) {
+  const auto limit = hn::Set(d, 700.0);  // f32 is 0 or infinite long before
+  const auto e = hn::Mul(alpha, hn::Log(d, x));
+  return hn::Exp(d, hn::Max(hn::Neg(limit), hn::Min(limit, e)));
 }
-template <class T> T Log(T x) { return std::log(x); }
-template <class T> T Log1p(T x) { return std::log1p(x); }
-template <class T> T Sin(T x) { return std::sin(x); }
-template <class T> T Cos(T x) { return std::cos(x); }
-template <class T> T Tanh(T x) { return std::tanh(x); }
-// Neither branch of log(1 + exp(x)) overflows or cancels.
-template <class T> T Softplus(T x) {
-  return std::max(x, T(0)) + std::log1p(std::exp(-std::abs(x)));
+template <class F> void MapPowerF32(const float* a, std::int64_t n, float* y, const F& exponent) {
+  const hn::ScalableTag<double> wide;
+  const hn::Rebind<float, decltype(wide)> d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(wide));
+  const auto infinity = hn::Set(d, std::numeric_limits<float>::infinity());
+  std::int64_t j = 0;
+  for (; j + lanes <= n; j += lanes) {
+    const auto x = hn::LoadU(d, a + j), p = exponent.load(d, j);
+    const auto plain =
+        hn::And(hn::And(hn::Gt(x, hn::Zero(d)), hn::Lt(x, infinity)), hn::Lt(hn::Abs(p), infinity));
+    if (!hn::AllTrue(d, plain)) {
+      for (std::int64_t i = j; i < j + lanes; ++i) y[i] = std::pow(a[i], exponent.at(i));
+      continue;
+    }
+    hn::StoreU(hn::DemoteTo(d, PositivePower(wide, hn::PromoteTo(wide, x), hn::PromoteTo(wide, p))),
+               d, y + j);
+  }
+  for (; j < n; ++j) y[j] = std::pow(a[j], exponent.at(j));
 }
-template <class T> T Erf(T x) { return std::erf(x); }
+
+template <class T> struct ConstantExponent {
+  T alpha;
+  template <class D> HWY_INLINE hn::Vec<D> load(D d, std::int64_t) const {
+    return hn::Set(d, alpha);
+  }
+  T at(std::int64_t) const { return alpha; }
+};
+template <class T> struct ExponentTile {
+  const T* b;
+  template <class D> HWY_INLINE hn::Vec<D> load(D d, std::int64_t j) const {
+    return hn::LoadU(d, b + j);
+  }
+  T at(std::int64_t j) const { return b[j]; }
+};
+
+template <class T, class E> void MapPower(const T* a, std::int64_t n, T* y, const E& exponent) {
+  if constexpr (sizeof(T) == 4) {
+    MapPowerF32(a, n, y, exponent);
+  } else {
+    for (std::int64_t j = 0; j < n; ++j) y[j] = std::pow(a[j], exponent.at(j));
+  }
+}
 template <class T> void MapPower1(const T* x, T* y, std::int64_t n, T alpha, T) {
   if (alpha == T(2)) {
     for (std::int64_t j = 0; j < n; ++j) y[j] = x[j] * x[j];
   } else {
-    for (std::int64_t j = 0; j < n; ++j) y[j] = std::pow(x[j], alpha);
+    MapPower(x, n, y, ConstantExponent<T>{alpha});
   }
 }
 template <class T> void MapPower2(const T* a, const T* b, T* y, std::int64_t n) {
-  for (std::int64_t j = 0; j < n; ++j) y[j] = std::pow(a[j], b[j]);
+  MapPower(a, n, y, ExponentTile<T>{b});
 }
 
 template <class T> UnaryTile<T> ChooseUnary(UnaryOp op) {
@@ -166,18 +263,18 @@ template <class T> UnaryTile<T> ChooseUnary(UnaryOp op) {
     case UnaryOp::abs: return &Map1<T, Abs>;
     case UnaryOp::sign: return &Map1<T, Sign>;
     case UnaryOp::exp: return &Map1<T, Exp>;
-    case UnaryOp::log: return &MapScalar<T, Log<T>>;
-    case UnaryOp::log1p: return &MapScalar<T, Log1p<T>>;
+    case UnaryOp::log: return &Map1<T, Log>;
+    case UnaryOp::log1p: return &Map1<T, Log1p>;
     case UnaryOp::sqrt: return &Map1<T, Sqrt>;
     case UnaryOp::rsqrt: return &Map1<T, Rsqrt>;
     case UnaryOp::reciprocal: return &Map1<T, Reciprocal>;
-    case UnaryOp::sin: return &MapScalar<T, Sin<T>>;
-    case UnaryOp::cos: return &MapScalar<T, Cos<T>>;
-    case UnaryOp::tanh: return &MapScalar<T, Tanh<T>>;
+    case UnaryOp::sin: return &Map1<T, Sin>;
+    case UnaryOp::cos: return &Map1<T, Cos>;
+    case UnaryOp::tanh: return &Map1<T, Tanh>;
     case UnaryOp::sigmoid: return &Map1<T, Sigmoid>;
-    case UnaryOp::erf: return &MapScalar<T, Erf<T>>;
+    case UnaryOp::erf: return &Map1<T, Erf>;
     case UnaryOp::relu: return &Map1<T, Relu>;
-    case UnaryOp::softplus: return &MapScalar<T, Softplus<T>>;
+    case UnaryOp::softplus: return &Map1<T, Softplus>;
     case UnaryOp::clamp: return &Map1<T, Clamp>;
     case UnaryOp::power: return &MapPower1<T>;
   }

@@ -1,5 +1,5 @@
-// exp, log1p and the normal distribution on vectors of f32 or f64, each over the range that the
-// fused kernels need, without branches or tables.
+// exp, log1p, tanh, erf and the normal distribution on vectors of f32 or f64, each over the range
+// that the kernels need, without branches or tables.
 //
 // Polynomials: Chebyshev interpolants of the functions named at each table, computed with 50 digits
 // by scripts/fit_polynomials.py; lowest power first.
@@ -117,6 +117,24 @@ template <> struct NormalTailTable<double> {
   };
 };
 
+/// erf(x) / x as a polynomial in x^2 on [0, 1].
+template <class A> struct ErfTable;
+template <> struct ErfTable<float> {
+  static constexpr float coefficients[] = {
+      1.128379167f,    -0.3761263847f,    0.112837825f,     -0.02686543073f,
+      0.005221031808f, -0.0008484080406f, 0.0001126595903f, -9.667044571e-6f,
+  };
+};
+template <> struct ErfTable<double> {
+  static constexpr double coefficients[] = {
+      1.128379167095512574,     -0.3761263890318375238,     0.1128379167095512024,
+      -0.02686617064512984081,  0.005223977625423298309,    -0.0008548327021934829596,
+      0.0001205533290288873541, -0.00001492564756751933213, 1.646204544146841894e-6,
+      -1.63646421581676153e-7,  1.4792401209404813e-8,      -1.216456005728345008e-9,
+      8.70904512905310669e-11,  -4.230945824295337817e-12,
+  };
+};
+
 template <class D, class V, std::size_t N>
 HWY_INLINE V horner(D d, V x, const hn::TFromD<D> (&coefficients)[N]) {
   V y = hn::Set(d, coefficients[N - 1]);
@@ -125,10 +143,11 @@ HWY_INLINE V horner(D d, V x, const hn::TFromD<D> (&coefficients)[N]) {
   return y;
 }
 
-/// exp(x) for x <= 0 (and up to 88 or 709), 0 where it would not be a normal number. NaN stays NaN.
-template <class D> HWY_INLINE hn::Vec<D> exp_of_nonpositive(D d, hn::Vec<D> x) {
-  using A = hn::TFromD<D>;
-  using Table = ExpTable<A>;
+/// exp(x) = (1 + rest) power with a power of two and |rest| below 0.42, for |x| <= 88 (f64: 709).
+template <class V> struct ExpParts { V rest, power; };
+
+template <class D> HWY_INLINE ExpParts<hn::Vec<D>> exp_parts(D d, hn::Vec<D> x) {
+  using Table = ExpTable<hn::TFromD<D>>;
   const hn::RebindToUnsigned<D> du;
   const auto shifter = hn::Set(d, Table::shifter);
   const auto shifted = hn::MulAdd(x, hn::Set(d, Table::log2_e), shifter);
@@ -136,9 +155,28 @@ template <class D> HWY_INLINE hn::Vec<D> exp_of_nonpositive(D d, hn::Vec<D> x) {
   const auto r = hn::NegMulAdd(n, hn::Set(d, Table::ln2_low),
                                hn::NegMulAdd(n, hn::Set(d, Table::ln2_high), x));
   const auto p = horner(d, r, Table::coefficients);
-  const auto e = hn::Add(hn::Set(d, A{1}), hn::MulAdd(hn::Mul(r, r), p, r));
-  const auto power = hn::BitCast(d, hn::ShiftLeft<Table::mantissa_bits>(hn::BitCast(du, shifted)));
-  return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, Table::lowest)), hn::Mul(e, power));
+  return {hn::MulAdd(hn::Mul(r, r), p, r),
+          hn::BitCast(d, hn::ShiftLeft<Table::mantissa_bits>(hn::BitCast(du, shifted)))};
+}
+
+/// exp(x) for x <= 0 (and up to 88 or 709), 0 where it would not be a normal number. NaN stays NaN.
+template <class D> HWY_INLINE hn::Vec<D> exp_of_nonpositive(D d, hn::Vec<D> x) {
+  using A = hn::TFromD<D>;
+  const auto [rest, power] = exp_parts(d, x);
+  const auto e = hn::Add(hn::Set(d, A{1}), rest);
+  return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, ExpTable<A>::lowest)), hn::Mul(e, power));
+}
+
+/// tanh(x) for every x: t / (t + 2) with t = exp(2 |x|) - 1, which keeps its digits near 0 because
+/// power - 1 is exact. NaN stays NaN.
+template <class D> HWY_INLINE hn::Vec<D> tanh_of(D d, hn::Vec<D> x) {
+  using A = hn::TFromD<D>;
+  const auto one = hn::Set(d, A{1});
+  const auto far = hn::Set(d, sizeof(A) == 4 ? A{20} : A{44});  // 1 beyond half of it
+  const auto twice = hn::Abs(hn::Add(x, x));
+  const auto [rest, power] = exp_parts(d, hn::IfThenElse(hn::Gt(twice, far), far, twice));
+  const auto t = hn::MulAdd(rest, power, hn::Sub(power, one));
+  return hn::CopySign(hn::Div(t, hn::Add(t, hn::Set(d, A{2}))), x);
 }
 
 /// log(1 + z) for z in [0, 1], with a small relative error also for tiny z.
@@ -179,6 +217,18 @@ template <class D> HWY_INLINE Normal<hn::Vec<D>> normal(D d, hn::Vec<D> z) {
   const auto q = hn::Mul(hn::Sub(a, hn::Set(d, Table::k)), inverse);
   const auto tail = hn::Mul(hn::Mul(bell, inverse), horner(d, q, Table::coefficients));
   return {hn::IfThenElse(hn::Lt(z, hn::Zero(d)), tail, hn::Sub(one, tail)), bell};
+}
+
+/// erf(x) for every x: a polynomial up to 1, beyond it 1 - 2 Phi(-sqrt(2) |x|). NaN stays NaN.
+template <class D> HWY_INLINE hn::Vec<D> erf_of(D d, hn::Vec<D> x) {
+  using A = hn::TFromD<D>;
+  const auto one = hn::Set(d, A{1});
+  const auto a = hn::Abs(x);
+  const auto near = hn::Mul(a, horner(d, hn::Mul(a, a), ErfTable<A>::coefficients));
+  const auto z = hn::Mul(a, hn::Set(d, static_cast<A>(-1.4142135623730950488)));
+  const auto far = hn::NegMulAdd(hn::Set(d, A{2}), normal(d, z).cdf, one);
+  const auto y = hn::IfThenElse(hn::Gt(a, one), far, near);
+  return hn::CopySign(hn::IfThenElse(hn::Gt(a, hn::Set(d, A{8})), one, y), x);
 }
 
 }  // namespace mettle::kernels::cpu::HWY_NAMESPACE
