@@ -30,25 +30,46 @@ Tensor product(const Tensor& a, const Tensor& b) {
   return c;
 }
 
-/// sum over everything but the last two axes of a^T b: the gradient of a matrix that many rows
-/// shared. With both operands dense and b's matrix axes alone kept, the batch becomes part of the
-/// inner dimension.
-Variable transposed_product(const Variable& a, const Variable& b, const Shape& result) {
-  if (result.rank() == 2 && a.rank() > 2 && a.rank() == b.rank())
-    return matmul(transpose(reshape(a, {-1, a.size(-1)}), 0, 1), reshape(b, {-1, b.size(-1)}));
-  return sum_to(matmul(transpose(a, -2, -1), b), result);
+/// A variable as it enters a product. The gradients of a product are products of its factors'
+/// transposes; read in place like this they come out in the layout of the variable that they
+/// belong to, so that their sums run over dense memory and no transpose is recorded.
+struct Factor {
+  Variable x;
+  bool transposed = false;
+
+  Factor flipped() const { return {x, !transposed}; }
+  Tensor matrix() const { return transposed ? x.value().transpose(-2, -1) : x.value(); }
+};
+
+Variable multiply(const Factor& a, const Factor& b);
+
+/// a b summed to the shape of the variable whose gradient it is. When a batch of rows shared one
+/// matrix, the batch becomes part of the inner dimension of a single product a^T b.
+Variable gradient(const Factor& a, const Factor& b, const Shape& shape) {
+  const bool rows_shared_it = shape.rank() == 2 && a.transposed && !b.transposed &&
+                              a.x.rank() > 2 && batch_of(a.x.shape()) == batch_of(b.x.shape());
+  if (!rows_shared_it) return sum_to(multiply(a, b), shape);
+  return multiply({reshape(a.x, {-1, a.x.size(-1)}), true}, {reshape(b.x, {-1, b.x.size(-1)})});
+}
+
+Variable multiply(const Factor& left, const Factor& right) {
+  return record("matmul", product(left.matrix(), right.matrix()), {&left.x, &right.x},
+                [sa = Saved(left.x), ta = left.transposed, sb = Saved(right.x),
+                 tb = right.transposed](const Backward& g) -> Variables {
+                  const Factor a{g(sa), ta}, b{g(sb), tb}, dy{g.dy()};
+                  Variables d(2);
+                  if (g.needs(0))
+                    d[0] = ta ? gradient(b, dy.flipped(), a.x.shape())
+                              : gradient(dy, b.flipped(), a.x.shape());
+                  if (g.needs(1))
+                    d[1] = tb ? gradient(dy.flipped(), a, b.x.shape())
+                              : gradient(a.flipped(), dy, b.x.shape());
+                  return d;
+                });
 }
 
 }  // namespace
 
-Variable matmul(const Variable& a, const Variable& b) {
-  return record(
-      "matmul", product(a.value(), b.value()), {&a, &b},
-      [a = Saved(a), b = Saved(b)](const Backward& g) -> Variables {
-        const Variable &va = g(a), &vb = g(b);
-        return {g.needs(0) ? sum_to(matmul(g.dy(), transpose(vb, -2, -1)), va.shape()) : Variable(),
-                g.needs(1) ? transposed_product(va, g.dy(), vb.shape()) : Variable()};
-      });
-}
+Variable matmul(const Variable& a, const Variable& b) { return multiply({a}, {b}); }
 
 }  // namespace mettle

@@ -102,10 +102,13 @@ template <class T, class C, class Tile> void map_binary(const BinaryArgs& args, 
   T* y = static_cast<T*>(args.y);
   parallel_for(l.total, chunk_size, [&](std::int64_t begin, std::int64_t end) {
     alignas(64) C in_a[tile_size], in_b[tile_size], out[tile_size];
+    const C* every_a = constant_tile<C>(a, l, 0, end - begin, in_a);
+    const C* every_b = constant_tile<C>(b, l, 1, end - begin, in_b);
     for (std::int64_t at = begin; at < end; at += tile_size) {
       const std::int64_t n = std::min(tile_size, end - at);
       C* to = output_tile(y + at, out);
-      tile(load_tile<C>(a, l, 0, at, n, in_a), load_tile<C>(b, l, 1, at, n, in_b), to, n);
+      tile(every_a ? every_a : load_tile<C>(a, l, 0, at, n, in_a),
+           every_b ? every_b : load_tile<C>(b, l, 1, at, n, in_b), to, n);
       store_tile(to, y + at, n);
     }
   });

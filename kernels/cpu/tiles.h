@@ -106,6 +106,14 @@ const C* load_tile(const T* x, const Layout<N>& l, int i, std::int64_t begin, st
   return buffer;
 }
 
+/// A tile of copies of operand i where that is one element for the whole layout; else null.
+template <class C, class T, int N>
+const C* constant_tile(const T* x, const Layout<N>& l, int i, std::int64_t n, C* buffer) {
+  if (l.rank != 1 || l.strides[i][0] != 0) return nullptr;
+  std::fill_n(buffer, std::min(n, tile_size), static_cast<C>(*x));
+  return buffer;
+}
+
 /// Rounds a tile into a dense output; nothing to do when the kernel wrote there directly.
 template <class C, class T> void store_tile(const C* tile, T* y, std::int64_t n) {
   if constexpr (std::is_same_v<C, T>) {
