@@ -159,7 +159,7 @@ void save_checkpoint(const fs::path& file, const Checkpoint& checkpoint) {
     for (const auto& [name, tensor] : tensors) {
       METTLE_CHECK(ValueError, tensor.defined(), "save_checkpoint: tensor '{}/{}' is undefined",
                    group, name);
-      content.tensors.emplace(group + "/" + name, tensor);
+      content.tensors.emplace(fmt::format("{}/{}", group, name), tensor);
     }
   }
   content.metadata[kChecksum] = checksum_of(content);

@@ -4,9 +4,11 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 // Counts how often it is formatted; without a counter it cannot be.
@@ -86,6 +88,18 @@ TEST_F(Log, ASinkThatThrowsIsSurvived) {
   log_error("one");
   log_error("two");
   EXPECT_EQ(calls, 2);
+}
+
+TEST_F(Log, OneThreadAtATimeIsInTheSink) {
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([t] {
+      for (int i = 0; i < 500; ++i) log_warning("{} {}", t, i);
+    });
+  for (std::thread& thread : threads) thread.join();
+  std::sort(lines_.begin(), lines_.end());
+  EXPECT_EQ(lines_.size(), 2000u);
+  EXPECT_EQ(std::unique(lines_.begin(), lines_.end()), lines_.end());
 }
 
 // The default sink and METTLE_LOG are read once in a process: each row is a process of its own.

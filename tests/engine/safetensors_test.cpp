@@ -24,6 +24,8 @@ std::string little_endian(std::uint64_t value) {
   return bytes;
 }
 
+std::string repeated(std::size_t times, char c) { return std::string(times, c); }
+
 std::string file_of(const std::string& json, const std::string& data = "") {
   return little_endian(json.size()) + json + data;
 }
@@ -339,10 +341,10 @@ TEST_F(Safetensors, RefusesWhatItCannotWriteBeforeTouchingTheFile) {
       {{{{"__metadata__", one}}, {}}, "write_safetensors: a tensor cannot be called __metadata__"},
       {{{{"a\xff", one}}, {}}, "write_safetensors: 'a\\xff' is not UTF-8"},
       {{{{"a", one}}, {{"k", "\xc3"}}}, "write_safetensors: '\\xc3' is not UTF-8"},
-      {{{{"a", one}}, {{"k", std::string(100'000'000, 'x')}}},
+      {{{{"a", one}}, {{"k", repeated(100'000'000, 'x')}}},
        "write_safetensors: names and metadata make a header of at least 100000001 bytes, more than "
        "the 100000000 that the format allows"},
-      {{{{"a", one}}, {{"k", std::string(50'000'000, '"')}}},
+      {{{{"a", one}}, {{"k", repeated(50'000'000, '"')}}},
        "write_safetensors: names and metadata make a header of at least 100000080 bytes, more than "
        "the 100000000 that the format allows"},
       {{{{"a", one.expand({std::int64_t{1} << 61})}}, {}},
