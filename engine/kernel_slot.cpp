@@ -24,7 +24,12 @@ void run_once(KernelSlotBase::RegisterBuiltin builtin) {
   const std::lock_guard lock(r.mutex);
   if (!builtin || std::find(r.done.begin(), r.done.end(), builtin) != r.done.end()) return;
   r.done.push_back(builtin);
-  builtin();
+  try {
+    builtin();
+  } catch (...) {  // a refused setting: the next use refuses it again
+    std::erase(r.done, builtin);
+    throw;
+  }
 }
 
 // The variant that METTLE_KERNEL="a=x,b=y" names for a slot, or "".

@@ -158,7 +158,9 @@ template <class T> HWY_INLINE hn::Vec<Simd<T>> exp2(hn::Vec<Simd<T>> x) {
   constexpr auto c = exp2_coefficients<T>();
   constexpr int bias = std::numeric_limits<T>::max_exponent - 1;
   constexpr int mantissa_bits = std::numeric_limits<T>::digits - 1;
-  x = hn::Max(hn::Set(d, static_cast<T>(-bias)), x);  // in this order NaN passes
+  // A comparison, not Max: NaN passes on every target.
+  const auto least = hn::Set(d, static_cast<T>(-bias));
+  x = hn::IfThenElse(hn::Lt(x, least), least, x);
   const auto whole = hn::Round(x);
   const auto f = hn::Sub(x, whole);
   auto sum = hn::Set(d, c.back());

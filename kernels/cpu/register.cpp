@@ -4,6 +4,7 @@
 namespace mettle::kernels::cpu {
 
 void register_kernels() {
+  cap_simd_level();  // before any kernel is dispatched
   register_elementwise();
   register_reduce();
   register_linalg();

@@ -5,6 +5,9 @@ namespace mettle::kernels::cpu {
 
 void register_kernels();
 
+/// See simd_level(). ValueError.
+void cap_simd_level();
+
 void register_elementwise();
 void register_reduce();
 void register_linalg();

@@ -51,9 +51,16 @@ template <class D> HWY_INLINE hn::Vec<D> load(D d, const bf16* p, Full) {
   return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(d32, bits)));
 }
 
+// Below AVX2 Highway's own conversion knows neither infinity nor NaN.
 template <class D> HWY_INLINE hn::Vec<D> load(D d, const f16* p, Full) {
+#if HWY_TARGET <= HWY_AVX2
   const hn::Rebind<hwy::float16_t, D> d16;
   return hn::PromoteTo(d, hn::LoadU(d16, reinterpret_cast<const hwy::float16_t*>(p)));
+#else
+  float lanes[hn::MaxLanes(d)];
+  for (std::size_t i = 0; i < hn::MaxLanes(d); ++i) lanes[i] = static_cast<float>(p[i]);
+  return hn::LoadU(d, lanes);
+#endif
 }
 
 template <class D, class T> HWY_INLINE hn::Vec<D> load(D d, const T* p, Part part) {
