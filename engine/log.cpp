@@ -39,7 +39,11 @@ LogLevel from_spdlog(spdlog::level::level_enum level) {
 // The standard error stream, until somebody gives another sink.
 class ReplaceableSink final : public spdlog::sinks::base_sink<std::mutex> {
  public:
-  ReplaceableSink() { terminal_.set_pattern("%Y-%m-%d %H:%M:%S mettle %^%l%$: %v"); }
+  ReplaceableSink() {
+    terminal_.set_pattern("%Y-%m-%d %H:%M:%S mettle %^%l%$: %v");
+    const char* no_color = std::getenv("NO_COLOR");
+    if (no_color && *no_color) terminal_.set_color_mode(spdlog::color_mode::never);
+  }
 
   void replace(LogSink wanted) {
     const std::lock_guard lock(mutex_);

@@ -1,6 +1,7 @@
 // What Mettle says beside exceptions. By default warnings and errors go to the standard error
-// stream; METTLE_LOG=debug|info|warn|error|off sets the level of a process, set_log_sink() sends
-// the messages into an embedding program's own log. Nothing else in the library prints.
+// stream (in colours on a terminal, unless NO_COLOR is set); METTLE_LOG=debug|info|warn|error|off
+// sets the level of a process, set_log_sink() sends the messages into an embedding program's own
+// log. Nothing else in the library prints.
 #pragma once
 
 #include <fmt/core.h>
