@@ -44,7 +44,7 @@ class JointStage final : public TrainingStage {
 
 struct MetaOptions {
   int tasks = 16;  // users per step
-  MetaBatchOptions batch = {};
+  MetaBatchOptions batch = {.query = 60};
   TrainerOptions trainer = {.epochs = 30, .learning_rate = 7e-4};
 };
 
