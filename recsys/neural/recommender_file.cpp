@@ -3,8 +3,8 @@
 
 #include "engine/check.h"
 #include "engine/safetensors.h"
+#include "models/checkpoint.h"
 #include "recsys/neural/recommender.h"
-#include "recsys/neural/trainer_state.h"
 
 namespace mettle {
 namespace {
@@ -13,6 +13,19 @@ using nlohmann::json;
 
 constexpr std::string_view kFormat = "mettle recommender 1";
 constexpr const char* kConfiguration = "configuration";
+// Beginnings of tensor names.
+constexpr std::string_view kWeights = "weights/", kAdaptation = "adaptation/";
+
+void put(TensorFile& file, std::string_view group, const NamedTensors& tensors) {
+  for (const auto& [name, tensor] : tensors) file.tensors[std::string(group) + name] = tensor;
+}
+
+NamedTensors take(const TensorFile& file, std::string_view group) {
+  NamedTensors out;
+  for (const auto& [name, tensor] : file.tensors)
+    if (name.starts_with(group)) out[name.substr(group.size())] = tensor;
+  return out;
+}
 
 json to_json(const NeuralConfiguration& c, double global_mean) {
   return {{"method", method_name(c.method)},
@@ -89,8 +102,8 @@ std::map<int, PlattScale> calibration_from(const json& j) {
 
 void TrainedRecommender::save(const Dataset& data, const std::filesystem::path& path) const {
   TensorFile file;
-  put_params(file.tensors, "weights/", learned_.weights);
-  put_params(file.tensors, "adaptation/", learned_.adaptation);
+  put(file, kWeights, named_tensors(learned_.weights));
+  put(file, kAdaptation, named_tensors(learned_.adaptation));
   file.tensors["features/numeric"] = features_->new_user_numeric();
   file.tensors["features/factors"] = features_->new_user_factors();
   file.tensors["features/ids"] = features_->item_ids();
@@ -146,8 +159,8 @@ TrainedRecommender TrainedRecommender::load(const Dataset& data,
     like.adaptation = make_method(configuration.method, model, configuration.adaptation)
                           ->initial_adaptation(like.weights, unused);
     TrainedRecommender out(configuration, std::move(features),
-                           {take_params(file.tensors, "weights/", like.weights, path),
-                            take_params(file.tensors, "adaptation/", like.adaptation, path)});
+                           {params_like(like.weights, take(file, kWeights)),
+                            params_like(like.adaptation, take(file, kAdaptation))});
     out.calibration_ = calibration_from(json::parse(text("calibration")));
     return out;
   });

@@ -1,60 +1,67 @@
-// Training states as safetensors: tensors by name, counters as text in the metadata.
+// Training states as checkpoints.
 #include "recsys/neural/trainer_state.h"
 
 #include <charconv>
+#include <concepts>
 
-#include "engine/safetensors.h"
+#include "models/checkpoint.h"
 
 namespace mettle {
 namespace {
-
-constexpr std::string_view kFormat = "mettle training state 1";
-
-AdamOptions adamw(double weight_decay) { return {.weight_decay = weight_decay}; }
 
 Learned own_copy(const Learned& learned) {
   return {learned.weights.trainable_copy(), learned.adaptation.trainable_copy()};
 }
 
-// Counters with exact text forms; hexadecimal digits keep every bit of a double.
-template <class T> void put(TensorFile& file, const char* name, T value) {
-  if constexpr (std::is_floating_point_v<T>) {
-    file.metadata[name] = fmt::format("{:a}", value);
-  } else {
-    file.metadata[name] = fmt::format("{}", value);
+std::string to_note(std::integral auto value) { return fmt::format("{}", value); }
+// Seventeen digits tell any two doubles apart.
+std::string to_note(double value) { return fmt::format("{:.17g}", value); }
+
+class Notes {
+ public:
+  Notes(const Checkpoint& checkpoint, const std::filesystem::path& file)
+      : checkpoint_(checkpoint), file_(file) {}
+
+  template <class T> void take(const char* name, T& value) const {
+    const auto found = checkpoint_.notes.find(name);
+    METTLE_CHECK(FileError, found != checkpoint_.notes.end(), "{}: no note '{}'", file_.string(),
+                 name);
+    const std::string& text = found->second;
+    const char* end = text.data() + text.size();
+    const auto [stop, error] = std::from_chars(text.data(), end, value);
+    METTLE_CHECK(FileError, error == std::errc() && stop == end, "{}: note '{}' is '{}', no number",
+                 file_.string(), name, text);
   }
-}
 
-const std::string& text_of(const TensorFile& file, const char* name,
-                           const std::filesystem::path& path) {
-  const auto found = file.metadata.find(name);
-  METTLE_CHECK(FileError, found != file.metadata.end(), "{}: '{}' is missing in the metadata",
-               path.string(), name);
-  return found->second;
-}
+ private:
+  const Checkpoint& checkpoint_;
+  const std::filesystem::path& file_;
+};
 
-template <class T>
-void take(const TensorFile& file, const char* name, const std::filesystem::path& path, T& value) {
-  const std::string& text = text_of(file, name, path);
-  std::string_view digits = text;
-  T read{};
-  std::from_chars_result result{};
-  if constexpr (std::is_floating_point_v<T>) {
-    const bool negative = digits.starts_with('-');
-    if (negative) digits.remove_prefix(1);
-    if (digits.starts_with("0x")) digits.remove_prefix(2);
-    result =
-        std::from_chars(digits.data(), digits.data() + digits.size(), read, std::chars_format::hex);
-    if (negative) read = -read;
-  } else {
-    result = std::from_chars(digits.data(), digits.data() + digits.size(), read);
-  }
-  METTLE_CHECK(FileError, result.ec == std::errc() && result.ptr == digits.data() + digits.size(),
-               "{}: '{}' is '{}', not a number", path.string(), name, text);
-  value = read;
+void restore(TrainerState& state, const Checkpoint& saved, const std::filesystem::path& file) {
+  const auto group = [&](const char* name) -> const NamedTensors& {
+    const auto found = saved.tensors.find(name);
+    static const NamedTensors none;  // a group without tensors is not written
+    return found != saved.tensors.end() ? found->second : none;
+  };
+  state.current = own_copy({params_like(state.current.weights, group("weights")),
+                            params_like(state.current.adaptation, group("adaptation"))});
+  state.best = own_copy({params_like(state.best.weights, group("best_weights")),
+                         params_like(state.best.adaptation, group("best_adaptation"))});
+  state.weights_optimizer->restore(group("weights_optimizer"));
+  state.adaptation_optimizer->restore(group("adaptation_optimizer"));
+  state.random = saved.generator;
+  const Notes notes(saved, file);
+  std::uint64_t seed = 0, offset = 0;
+  notes.take("epoch_random.seed", seed);
+  notes.take("epoch_random.offset", offset);
+  state.epoch_random = Generator(seed, offset);
+  notes.take("epoch", state.epoch);
+  notes.take("step_of_epoch", state.step);
+  notes.take("loss_sum", state.loss_sum);
+  notes.take("best_loss", state.best_loss);
+  notes.take("bad_epochs", state.bad_epochs);
 }
-
-constexpr std::string_view kOptimizers[] = {"weights_optimizer/", "adaptation_optimizer/"};
 
 }  // namespace
 
@@ -62,94 +69,46 @@ TrainerState::TrainerState(const Learned& initial, const TrainerOptions& options
                            std::uint64_t seed)
     : current(own_copy(initial)),
       best(own_copy(initial)),
-      weights_optimizer(std::make_unique<AdamW>(current.weights, adamw(options.weight_decay))),
-      adaptation_optimizer(std::make_unique<AdamW>(current.adaptation, adamw(0.0))),
+      weights_optimizer(std::make_unique<AdamW>(current.weights,
+                                                AdamOptions{.weight_decay = options.weight_decay})),
+      adaptation_optimizer(std::make_unique<AdamW>(current.adaptation)),
       epoch_random(seed),
       random(seed) {}
 
-void put_params(std::map<std::string, Tensor>& tensors, const std::string& prefix,
-                const Params& params) {
-  for (std::size_t i = 0; i < params.size(); ++i)
-    tensors[prefix + params.names()[i]] = params.values()[i].value();
-}
-
-Params take_params(const std::map<std::string, Tensor>& tensors, const std::string& prefix,
-                   const Params& like, const std::filesystem::path& path) {
-  Variables values;
-  for (std::size_t i = 0; i < like.size(); ++i) {
-    const std::string name = prefix + like.names()[i];
-    const auto found = tensors.find(name);
-    METTLE_CHECK(FileError, found != tensors.end(), "{}: tensor '{}' is missing", path.string(),
-                 name);
-    const Tensor& wanted = like.values()[i].value();
-    METTLE_CHECK(FileError,
-                 found->second.shape() == wanted.shape() && found->second.dtype() == wanted.dtype(),
-                 "{}: tensor '{}' is {}, this configuration needs {}", path.string(), name,
-                 describe(found->second), describe(wanted));
-    values.emplace_back(found->second, true);
-  }
-  return like.with_values(std::move(values));
-}
-
 void save_state(const TrainerState& state, std::string_view identity,
-                const std::filesystem::path& path) {
-  TensorFile file;
-  put_params(file.tensors, "weights/", state.current.weights);
-  put_params(file.tensors, "adaptation/", state.current.adaptation);
-  put_params(file.tensors, "best.weights/", state.best.weights);
-  put_params(file.tensors, "best.adaptation/", state.best.adaptation);
-  const AdamW* optimizers[] = {state.weights_optimizer.get(), state.adaptation_optimizer.get()};
-  for (std::size_t o = 0; o < std::size(optimizers); ++o)
-    for (const auto& [name, tensor] : optimizers[o]->state())
-      file.tensors[std::string(kOptimizers[o]) + name] = tensor;
-  file.metadata["format"] = kFormat;
-  file.metadata["identity"] = identity;
-  put(file, "epoch_random.seed", state.epoch_random.seed());
-  put(file, "epoch_random.offset", state.epoch_random.offset());
-  put(file, "random.seed", state.random.seed());
-  put(file, "random.offset", state.random.offset());
-  put(file, "epoch", state.epoch);
-  put(file, "step", state.step);
-  put(file, "loss_sum", state.loss_sum);
-  put(file, "best_loss", state.best_loss);
-  put(file, "bad_epochs", state.bad_epochs);
-  write_safetensors(path, file);
+                const std::filesystem::path& file) {
+  Checkpoint checkpoint;
+  checkpoint.generator = state.random;
+  checkpoint.configuration = identity;
+  checkpoint.notes = {{"epoch", to_note(state.epoch)},
+                      {"step_of_epoch", to_note(state.step)},
+                      {"loss_sum", to_note(state.loss_sum)},
+                      {"best_loss", to_note(state.best_loss)},
+                      {"bad_epochs", to_note(state.bad_epochs)},
+                      {"epoch_random.seed", to_note(state.epoch_random.seed())},
+                      {"epoch_random.offset", to_note(state.epoch_random.offset())}};
+  checkpoint.tensors = {{"weights", named_tensors(state.current.weights)},
+                        {"adaptation", named_tensors(state.current.adaptation)},
+                        {"best_weights", named_tensors(state.best.weights)},
+                        {"best_adaptation", named_tensors(state.best.adaptation)},
+                        {"weights_optimizer", state.weights_optimizer->state()},
+                        {"adaptation_optimizer", state.adaptation_optimizer->state()}};
+  save_checkpoint(file, checkpoint);
 }
 
-void load_state(TrainerState& state, std::string_view identity, const std::filesystem::path& path) {
-  const TensorFile file = read_safetensors(path);
-  METTLE_CHECK(FileError, text_of(file, "format", path) == kFormat,
-               "{}: not a training state ('{}')", path.string(), text_of(file, "format", path));
-  METTLE_CHECK(FileError, text_of(file, "identity", path) == identity,
+void load_state(TrainerState& state, std::string_view identity, const std::filesystem::path& file) {
+  const Checkpoint saved = load_checkpoint(file);
+  METTLE_CHECK(FileError, saved.configuration == identity,
                "{}: a checkpoint of another run; remove it to start anew, or repeat that run's "
                "options\n  checkpoint: {}\n  this run:   {}",
-               path.string(), text_of(file, "identity", path), identity);
-  const auto learned = [&](const std::string& prefix, const Learned& like) {
-    return own_copy({take_params(file.tensors, prefix + "weights/", like.weights, path),
-                     take_params(file.tensors, prefix + "adaptation/", like.adaptation, path)});
-  };
-  state.current = learned("", state.current);
-  state.best = learned("best.", state.best);
-  AdamW* optimizers[] = {state.weights_optimizer.get(), state.adaptation_optimizer.get()};
-  for (std::size_t o = 0; o < std::size(optimizers); ++o) {
-    std::map<std::string, Tensor> moments;
-    for (const auto& [name, tensor] : file.tensors)
-      if (name.starts_with(kOptimizers[o])) moments[name.substr(kOptimizers[o].size())] = tensor;
-    optimizers[o]->restore(moments);
+               file.string(), saved.configuration, identity);
+  try {
+    restore(state, saved, file);
+  } catch (const FileError&) {
+    throw;
+  } catch (const Error& error) {
+    fail<FileError>("{}: {}", file.string(), error.message());
   }
-  const auto generator = [&](const char* seed_name, const char* offset_name) {
-    std::uint64_t seed = 0, offset = 0;
-    take(file, seed_name, path, seed);
-    take(file, offset_name, path, offset);
-    return Generator(seed, offset);
-  };
-  state.epoch_random = generator("epoch_random.seed", "epoch_random.offset");
-  state.random = generator("random.seed", "random.offset");
-  take(file, "epoch", path, state.epoch);
-  take(file, "step", path, state.step);
-  take(file, "loss_sum", path, state.loss_sum);
-  take(file, "best_loss", path, state.best_loss);
-  take(file, "bad_epochs", path, state.bad_epochs);
 }
 
 }  // namespace mettle

@@ -1,4 +1,4 @@
-// Everything that the rest of a training run depends on, and its form in a file.
+// Everything that the rest of a training run depends on, and its checkpoint.
 #pragma once
 
 #include <filesystem>
@@ -23,17 +23,10 @@ struct TrainerState {
   TrainerState(const Learned& initial, const TrainerOptions& options, std::uint64_t seed);
 };
 
-/// Replaces the file in one step.
+/// Replaces the file in one step. Errors as save_checkpoint().
 void save_state(const TrainerState& state, std::string_view identity,
-                const std::filesystem::path& path);
-/// FileError, naming what does not fit, when the file is damaged or belongs to something else.
-void load_state(TrainerState& state, std::string_view identity, const std::filesystem::path& path);
-
-/// Parameters as entries "<prefix><name>" of a tensor file, and back with the names, shapes and
-/// dtypes of `like`; FileError when one is missing or differs.
-void put_params(std::map<std::string, Tensor>& tensors, const std::string& prefix,
-                const Params& params);
-Params take_params(const std::map<std::string, Tensor>& tensors, const std::string& prefix,
-                   const Params& like, const std::filesystem::path& path);
+                const std::filesystem::path& file);
+/// FileError, naming what does not fit, when the file is damaged or another run wrote it.
+void load_state(TrainerState& state, std::string_view identity, const std::filesystem::path& file);
 
 }  // namespace mettle

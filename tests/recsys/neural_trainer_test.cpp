@@ -1,0 +1,110 @@
+// The training loop alone, on a loss that can be followed by hand.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <limits>
+
+#include "autograd/ops.h"
+#include "recsys/neural/trainer.h"
+
+namespace mettle {
+namespace {
+
+// |w - target|^2, four steps per epoch. The loss is NaN from step `bad_step` of all steps on.
+class Quadratic final : public TrainingStage {
+ public:
+  explicit Quadratic(std::vector<double> validation, std::int64_t bad_step = -1)
+      : validation_(std::move(validation)), bad_step_(bad_step) {}
+  std::string_view name() const override { return "quadratic"; }
+  std::int64_t steps_per_epoch() const override { return 4; }
+  void begin_epoch(Generator& random) override { target_ = 1.0 + random.uniform(); }
+  Variable loss(const Learned& learned, std::int64_t, Generator&) const override {
+    const double factor = steps_++ == bad_step_ ? std::numeric_limits<double>::quiet_NaN() : 1.0;
+    return mul(sum(square(sub(learned.weights["w"], target_))), factor);
+  }
+  std::string describe_step(std::int64_t step) const override {
+    return fmt::format("part {}", step);
+  }
+  // The numbers given, one after the other.
+  double validation_loss(const Learned&) const override { return validation_.at(asked_++); }
+
+ private:
+  std::vector<double> validation_;
+  std::int64_t bad_step_;
+  double target_ = 0.0;
+  mutable std::int64_t steps_ = 0;
+  mutable std::size_t asked_ = 0;
+};
+
+Learned start() {
+  Learned learned;
+  learned.weights.add("w", full({3}, 0.0).detach_requires_grad());
+  return learned;
+}
+
+double first_weight(const Learned& learned) {
+  return learned.weights["w"].value().to_vector<double>()[0];
+}
+
+TEST(TrainStage, KeepsTheBestAndStopsAfterEpochsWithoutImprovement) {
+  Quadratic stage({0.9, 0.5, 0.4, 0.45, 0.41, 0.1});
+  std::vector<double> seen;
+  std::vector<bool> best;
+  const TrainingResult result =
+      train_stage(stage, start(), {.epochs = 10, .learning_rate = 0.1, .patience = 2}, 1,
+                  {.on_epoch =
+                       [&](const EpochRecord& r) {
+                         seen.push_back(r.validation_loss);
+                         best.push_back(r.best);
+                       },
+                   .on_step = {},
+                   .interrupted = {}});
+  EXPECT_TRUE(result.finished);
+  EXPECT_EQ(result.validation_loss, 0.4);
+  EXPECT_EQ(seen, (std::vector{0.5, 0.4, 0.45, 0.41}));
+  EXPECT_EQ(best, (std::vector{true, true, false, false}));
+  // Eight steps of about 0.1 towards a target above 1: those of the last two epochs are undone.
+  EXPECT_GT(first_weight(result.best), 0.6);
+  EXPECT_LT(first_weight(result.best), 0.85);
+}
+
+TEST(TrainStage, WhatNeverImprovesEndsAsItBegan) {
+  Quadratic stage({0.3, 0.5, 0.5});
+  const TrainingResult result = train_stage(stage, start(), {.epochs = 9, .patience = 2}, 1);
+  EXPECT_EQ(result.validation_loss, 0.3);
+  EXPECT_EQ(first_weight(result.best), 0.0);
+}
+
+TEST(TrainStage, NanNamesStepBatchAndTheLastGoodCheckpoint) {
+  const std::filesystem::path file = std::filesystem::temp_directory_path() /
+                                     fmt::format("mettle-trainer-{}.safetensors", getpid());
+  Quadratic stage({0.9, 0.5, 0.4}, 6);
+  try {
+    train_stage(stage, start(), {.epochs = 9}, 1, {}, file, "run");
+    FAIL() << "NaN went unnoticed";
+  } catch (const DivergenceError& error) {
+    for (const std::string& part : {std::string("'quadratic': the loss is nan in epoch 2, step 3"),
+                                    std::string("part 2"), file.string()})
+      EXPECT_NE(error.message().find(part), std::string::npos) << error.message();
+  }
+  // The checkpoint is good: training goes on from the end of its first epoch.
+  Quadratic again({0.4, 0.3});
+  std::vector<int> epochs;
+  train_stage(again, start(), {.epochs = 3}, 1,
+              {.on_epoch = [&](const EpochRecord& r) { epochs.push_back(r.epoch); },
+               .on_step = {},
+               .interrupted = {}},
+              file, "run");
+  EXPECT_EQ(epochs, (std::vector{2, 3}));
+  std::filesystem::remove(file);
+}
+
+TEST(TrainStage, RefusesOptionsWithoutMeaning) {
+  Quadratic stage({0.9});
+  EXPECT_THROW(train_stage(stage, start(), {.epochs = 0}, 1), ValueError);
+  EXPECT_THROW(train_stage(stage, start(), {.patience = 0}, 1), ValueError);
+}
+
+}  // namespace
+}  // namespace mettle
