@@ -45,7 +45,7 @@ Variable Linear::product(const Params& params, const Variable& x) const {
                "linear: input {} does not fit {} {}; expected (..., {}){}", to_string(x.shape()),
                weight_name_, to_string(weight.shape()), weight.size(-2),
                per_task ? " with the task axis first" : "");
-  const Variable y = matmul(as_rows(x, per_task), weight);
+  Variable y = matmul(as_rows(x, per_task), weight);
   if (x.rank() == y.rank()) return y;
   Shape shape = x.shape();
   shape[x.rank() - 1] = weight.size(-1);
@@ -57,7 +57,7 @@ Variable Linear::bias(const Params& params) const {
 }
 
 Variable Linear::operator()(const Params& params, const Variable& x) const {
-  const Variable y = product(params, x);
+  Variable y = product(params, x);
   const Variable b = bias(params);
   if (!b) return y;
   if (b.rank() == 1) return add(y, b);
