@@ -20,8 +20,6 @@
 namespace mettle {
 namespace {
 
-using ops::data_of;
-
 // ------------------------------------------------------------------ products and sums of matrices
 
 /// out = a b; out is dense, a and b have any strides.
@@ -76,21 +74,16 @@ void add_column_sums(const Tensor& x, const Tensor& out) {
 /// An operand as a matrix (or vector) in f32, or f64; undefined stays undefined.
 Tensor widened(const Tensor* x, const Shape& shape) {
   if (!x) return {};
-  const Tensor flat = x->view(shape);
+  Tensor flat = x->view(shape);
   const DType wide = ops::wide_dtype(x->dtype());
   if (x->dtype() == wide) return flat;
-  const Tensor copy = Tensor::empty(shape, wide, x->device());
+  Tensor copy = Tensor::empty(shape, wide, x->device());
   ops::copy_into(flat, copy);
   return copy;
 }
 
 /// X, W and b, or one cotangent for each.
 struct Operands {
-  Operands(const Tensor* x_, const Tensor* weight_, const Tensor* bias_, std::int64_t rows,
-           std::int64_t classes, std::int64_t width)
-      : x(widened(x_, {rows, width})),
-        weight(widened(weight_, {classes, width})),
-        bias(widened(bias_, {classes})) {}
   Tensor x, weight, bias;
 };
 
@@ -138,7 +131,7 @@ struct LinearCrossEntropy {
 
   /// The logits of some rows.
   Tensor logits(const Operands& in, std::int64_t first, std::int64_t last) const {
-    const Tensor z = Tensor::empty({last - first, classes}, in.x.dtype(), in.x.device());
+    Tensor z = Tensor::empty({last - first, classes}, in.x.dtype(), in.x.device());
     product(in.x.slice(0, first, last), in.weight.transpose(0, 1), z);
     if (in.bias.defined()) add(in.bias, z);
     return z;
@@ -147,7 +140,7 @@ struct LinearCrossEntropy {
   /// T of some rows: the change of their logits along the cotangents.
   Tensor change(const Operands& in, const Operands& along, std::int64_t first,
                 std::int64_t last) const {
-    const Tensor t = ops::filled({last - first, classes}, 0.0, in.x.dtype(), in.x.device());
+    Tensor t = ops::filled({last - first, classes}, 0.0, in.x.dtype(), in.x.device());
     if (along.x.defined()) add_product(along.x.slice(0, first, last), in.weight.transpose(0, 1), t);
     if (along.weight.defined())
       add_product(in.x.slice(0, first, last), along.weight.transpose(0, 1), t);
@@ -156,7 +149,8 @@ struct LinearCrossEntropy {
   }
 
   Operands operands(const std::array<const Tensor*, inputs>& x) const {
-    return Operands(x[0], x[1], x[2], rows, classes, width);
+    return {widened(x[0], {rows, width}), widened(x[1], {classes, width}),
+            widened(x[2], {classes})};
   }
   kernels::CrossEntropyRows rows_of(const Tensor& z, const Tensor& target, std::int64_t first,
                                     std::int64_t last) const {
