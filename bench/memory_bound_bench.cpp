@@ -9,8 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "bench/memory_probe.h"
-#include "engine/tensor.h"
+#include "bench/memory_bound.h"
 #include "kernels/bce_with_logits.h"
 #include "kernels/bias_gelu.h"
 #include "kernels/dropout.h"
@@ -22,31 +21,6 @@ namespace mettle::bench {
 namespace {
 
 using namespace kernels;
-
-Tensor random_tensor(const Shape& shape, unsigned seed) {
-  std::mt19937 engine(seed);
-  std::normal_distribution<float> normal;
-  Tensor t = Tensor::empty(shape);
-  for (float& x : std::span(t.data<float>(), static_cast<std::size_t>(t.numel())))
-    x = normal(engine);
-  return t;
-}
-
-/// Repeats `step`, which reads or writes each of `moved` once, and reports the rate.
-template <class Step>
-void measure(benchmark::State& state, std::initializer_list<Tensor> moved, const Step& step) {
-  std::size_t bytes = 0;
-  for (const Tensor& t : moved) bytes += t.bytes();
-  step();
-  const double limit = memory_rate(bytes);
-  for (auto _ : state) step();
-  using benchmark::Counter;
-  const double gigabytes = 1e-9 * static_cast<double>(bytes);
-  state.counters["GB/s"] = Counter(gigabytes, Counter::kIsIterationInvariantRate);
-  state.counters["limit_GB/s"] = limit;
-  state.counters["%_of_limit"] =
-      Counter(100 * gigabytes / limit, Counter::kIsIterationInvariantRate);
-}
 
 constexpr std::int64_t rows = 4096, width = 768, wide = 3072;
 
