@@ -1,4 +1,4 @@
-// Measuring a step that should be bound by memory against a probe of the same footprint.
+// Measuring a step that should be bound by memory against a copy and triad in the same process.
 #pragma once
 
 #include <benchmark/benchmark.h>
@@ -8,6 +8,7 @@
 #include <span>
 
 #include "bench/memory_probe.h"
+#include "engine/parallel.h"
 #include "engine/tensor.h"
 
 namespace mettle::bench {
@@ -22,13 +23,18 @@ inline Tensor random_tensor(const Shape& shape, unsigned seed) {
   return t;
 }
 
+/// A row's times and rates are elapsed time, or processor time with one thread, as the probe's are.
+inline void clock_of_the_probe(benchmark::internal::Benchmark* row) {
+  if (threads() > 1) row->UseRealTime();
+}
+
 /// Repeats `step`, which reads or writes each of `moved` once, and reports the rate.
 template <class Step>
 void measure(benchmark::State& state, std::initializer_list<Tensor> moved, const Step& step) {
   std::size_t bytes = 0;
   for (const Tensor& t : moved) bytes += t.bytes();
   step();
-  const double limit = memory_rate(bytes);
+  const double limit = memory_rate();
   for (auto _ : state) step();
   using benchmark::Counter;
   const double gigabytes = 1e-9 * static_cast<double>(bytes);

@@ -10,7 +10,7 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
-#include <chrono>
+#include <ctime>
 #include <vector>
 
 #include "engine/parallel.h"
@@ -45,14 +45,19 @@ namespace {
 // Array lengths are multiples of this: whole vectors on every machine, and a fair cut for threads.
 constexpr std::size_t block = 4096;
 
+double now() {
+  timespec t{};
+  clock_gettime(threads() == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &t);
+  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+}
+
 template <class Pass> double median_seconds(const Pass& pass) {
-  constexpr int passes = 9;
+  constexpr int passes = 5;
   std::vector<double> seconds;
   for (int i = 0; i < passes + 1; ++i) {
-    const auto begin = std::chrono::steady_clock::now();
+    const double begin = now();
     pass();
-    seconds.push_back(
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    seconds.push_back(now() - begin);
   }
   seconds.erase(seconds.begin());  // touches fresh pages
   std::nth_element(seconds.begin(), seconds.begin() + passes / 2, seconds.end());
@@ -72,23 +77,20 @@ double rate(std::size_t arrays, std::size_t n, double seconds) {
 
 }  // namespace
 
-double memory_rate(std::size_t footprint) {
-  const auto elements = [&](std::size_t arrays) {
-    return std::max(block, footprint / sizeof(float) / arrays / block * block);
-  };
-  const std::size_t half = elements(2), third = elements(3);
-  std::vector<float> x(half, 1.0f), y(half, 2.0f), z(third, 3.0f);
+double memory_rate() {
+  constexpr std::size_t n = std::size_t{16} << 20;  // 64 MiB an array
+  std::vector<float> x(n, 1.0f), y(n, 2.0f), z(n, 3.0f);
   const double copying = median_seconds([&] {
-    on_the_pool(half, [&](std::size_t at, std::size_t n) {
-      HWY_DYNAMIC_DISPATCH(copy)(x.data() + at, y.data() + at, n);
+    on_the_pool(n, [&](std::size_t at, std::size_t count) {
+      HWY_DYNAMIC_DISPATCH(copy)(x.data() + at, y.data() + at, count);
     });
   });
   const double adding = median_seconds([&] {
-    on_the_pool(third, [&](std::size_t at, std::size_t n) {
-      HWY_DYNAMIC_DISPATCH(triad)(x.data() + at, y.data() + at, z.data() + at, n);
+    on_the_pool(n, [&](std::size_t at, std::size_t count) {
+      HWY_DYNAMIC_DISPATCH(triad)(x.data() + at, y.data() + at, z.data() + at, count);
     });
   });
-  return std::max(rate(2, half, copying), rate(3, third, adding));
+  return std::max(rate(2, n, copying), rate(3, n, adding));
 }
 
 }  // namespace mettle::bench

@@ -110,7 +110,7 @@ void add_memory_bound() {
     return dropout(v[0], 0.1, {3, 5});
   });
   add_both("tanh/4096x768", narrow, [](const Variables& v) { return tanh(v[0]); });
-  add_forward("exp/4096x768", narrow, [](const Variables& v) { return exp(v[0]); });
+  add_both("exp/4096x768", narrow, [](const Variables& v) { return exp(v[0]); });
   add_both(
       "bce_with_logits/1M",
       [] {

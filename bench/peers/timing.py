@@ -4,7 +4,6 @@ import gc
 import json
 import os
 import re
-import resource
 import statistics
 import time
 
@@ -20,15 +19,12 @@ import torch  # noqa: E402  after the number of threads
 torch.set_num_threads(arguments.threads)
 
 
-def peak_mib():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def seconds_of(step, count):
-    start = time.perf_counter()
+    """Elapsed and processor seconds of one of `count` calls."""
+    start, processor = time.perf_counter(), time.process_time()
     for _ in range(count):
         step()
-    return (time.perf_counter() - start) / count
+    return (time.perf_counter() - start) / count, (time.process_time() - processor) / count
 
 
 class Rows:
@@ -47,11 +43,10 @@ class Rows:
                 gc.collect()
 
     def measure(self, name, step):
-        base = peak_mib()
         seconds_of(step, 2)
-        once = seconds_of(step, 1)
+        once, _ = seconds_of(step, 1)
         batch = max(1, int(arguments.seconds / 9 / once))
         repetitions = max(3, min(9, int(arguments.seconds / (once * batch))))
-        times = [seconds_of(step, batch) for _ in range(repetitions)]
-        row = {"name": name, "us": 1e6 * statistics.median(times), "grown_mib": peak_mib() - base}
+        elapsed, processor = zip(*(seconds_of(step, batch) for _ in range(repetitions)))
+        row = {"name": name, "us": 1e6 * statistics.median(elapsed), "cpu_us": 1e6 * statistics.median(processor)}
         print(json.dumps(row), flush=True)

@@ -218,7 +218,7 @@ template <class T> class DropoutRow {
  public:
   explicit DropoutRow(const AttentionProblem& problem)
       : p_(problem),
-        words_(problem.dropout > 0 ? problem.keys + 2 * words_per_vector : 0),
+        words_(problem.dropout > 0 ? 4 + problem.keys + random::HWY_NAMESPACE::words_slack : 0),
         row_(strip_stride<T>(problem)) {
     std::fill(row_.data(), row_.data() + strip_stride<T>(p_), T(1));
   }
@@ -228,9 +228,7 @@ template <class T> class DropoutRow {
     const auto first =
         static_cast<std::uint64_t>(((at.b * p_.heads + at.h) * p_.queries + i) * p_.keys);
     const auto skipped = static_cast<std::int64_t>(first % 4);
-    for (std::int64_t w = 0; w < skipped + cols; w += words_per_vector)
-      random::HWY_NAMESPACE::philox_words(p_.key, (first + static_cast<std::uint64_t>(w)) / 4,
-                                          words_.data() + w);
+    random::HWY_NAMESPACE::philox_words(p_.key, first / 4, skipped + cols, words_.data());
     const std::uint32_t threshold = drop_threshold(p_.dropout);
     const T kept = static_cast<T>(1.0 / (1.0 - p_.dropout));
     const std::uint32_t* bits = words_.data() + skipped;
@@ -240,7 +238,6 @@ template <class T> class DropoutRow {
   }
 
  private:
-  static constexpr std::int64_t words_per_vector = random::HWY_NAMESPACE::words_per_vector;
   const AttentionProblem& p_;
   WorkBuffer<std::uint32_t> words_;
   WorkBuffer<T> row_;
