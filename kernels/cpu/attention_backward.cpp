@@ -62,8 +62,11 @@ template <class T> class BackwardStrips {
                    in_panels(keys_t_.data(), p_.head_dim), zp_.data(), stride_);
     product<false>(count, cols, p_.value_dim, LeftOperand<T>{g_.data(), dv_, 1},
                    in_panels(values_t_.data(), p_.value_dim), e_.data(), stride_);
-    for (std::int64_t i = 0; i < count; ++i)
-      differentiate(first + i, cols, &zp_[i * stride_], &e_[i * stride_]);
+    for (std::int64_t i = 0; i < count; ++i) {
+      T *scores = &zp_[i * stride_], *a = &e_[i * stride_];
+      dropout_.drops() ? differentiate<true>(first + i, cols, scores, a)
+                       : differentiate<false>(first + i, cols, scores, a);
+    }
     if (args_.dv.data)
       product<true>(cols, p_.value_dim, count, LeftOperand<T>{zp_.data(), 1, stride_},
                     row_major(g_.data(), dv_), dv, dv_);
@@ -77,26 +80,29 @@ template <class T> class BackwardStrips {
                static_cast<T>(p_.scale));
   }
 
-  // One row: scores -> Z o P and dout v^T -> E.
-  void differentiate(std::int64_t i, std::int64_t cols, T* scores, T* a) {
+  // One row: scores -> Z o P and dout v^T -> E, with Z = 1 unless something drops.
+  template <bool Drops> void differentiate(std::int64_t i, std::int64_t cols, T* scores, T* a) {
     const Simd<T> d;
     const T* bias = bias_.row(i, cols);
-    const T* keep = dropout_.row(at_, i, cols);
+    [[maybe_unused]] const T* keep = Drops ? dropout_.row(at_, i, cols) : nullptr;
     const auto lse = hn::Set(d, row_lse<T>(args_, at_, i));
     auto sum = hn::Zero(d);
     for (std::int64_t j = 0; j < cols; j += lanes<T>) {
       const auto s = hn::Add(hn::LoadU(d, scores + j), hn::LoadU(d, bias + j));
       const auto p = exp2<T>(hn::Sub(s, lse));
-      const auto za = hn::Mul(hn::LoadU(d, keep + j), hn::LoadU(d, a + j));
+      auto za = hn::LoadU(d, a + j);
+      if constexpr (Drops) {
+        za = hn::Mul(hn::LoadU(d, keep + j), za);
+        hn::StoreU(za, d, a + j);
+      }
       hn::StoreU(p, d, scores + j);
-      hn::StoreU(za, d, a + j);
       sum = hn::MulAdd(p, za, sum);
     }
     const auto row_d = hn::SumOfLanes(d, sum);
     for (std::int64_t j = 0; j < cols; j += lanes<T>) {
       const auto p = hn::LoadU(d, scores + j);
       hn::StoreU(hn::Mul(p, hn::Sub(hn::LoadU(d, a + j), row_d)), d, a + j);
-      hn::StoreU(hn::Mul(p, hn::LoadU(d, keep + j)), d, scores + j);
+      if constexpr (Drops) hn::StoreU(hn::Mul(p, hn::LoadU(d, keep + j)), d, scores + j);
     }
   }
 

@@ -28,6 +28,7 @@ template <class T> class ForwardStrips {
         queries_(strip_rows(p_) * padded<T>(p_.head_dim)),
         scores_(strip_rows(p_) * stride_),
         out_(strip_rows(p_) * padded<T>(p_.value_dim)),
+        inverse_(strip_rows(p_)),
         bias_(p_),
         dropout_(p_) {}
 
@@ -50,15 +51,19 @@ template <class T> class ForwardStrips {
     load_rows(p_.dtype, args_.q, at_, first, count, p_.head_dim, queries_.data());
     product<false>(count, cols, p_.head_dim, LeftOperand<T>{queries_.data(), d, 1},
                    in_panels(keys_t_.data(), p_.head_dim), scores_.data(), stride_);
-    for (std::int64_t i = 0; i < count; ++i) softmax(first + i, cols, &scores_[i * stride_]);
+    for (std::int64_t i = 0; i < count; ++i)
+      inverse_[i] = softmax(first + i, cols, &scores_[i * stride_]);
     if (!args_.out.data) return;
     product<false>(count, p_.value_dim, cols, LeftOperand<T>{scores_.data(), stride_, 1},
                    row_major(values_.data(), dv), out_.data(), dv);
-    store_rows(p_.dtype, out_.data(), args_.out, at_, first, count, p_.value_dim, T(1));
+    for (std::int64_t i = 0; i < count; ++i)
+      store_row(p_.dtype, out_.data() + i * dv, p_.value_dim, inverse_[i], args_.out.data,
+                head_offset(args_.out, at_) + (first + i) * args_.out.row);
   }
 
-  // scores -> Z o P of one row; writes lse.
-  void softmax(std::int64_t i, std::int64_t cols, T* scores) {
+  // scores -> Z o exp(S - max) of one row; returns the factor that makes it Z o P, which the output
+  // row gets: it is shorter. Writes lse.
+  T softmax(std::int64_t i, std::int64_t cols, T* scores) {
     const Simd<T> d;
     const T* bias = bias_.row(i, cols);
     auto top = hn::Set(d, -infinity<T>);
@@ -69,30 +74,39 @@ template <class T> class ForwardStrips {
     }
     const T row_top = hn::GetLane(hn::MaxOfLanes(d, top));
     const auto shift = hn::Set(d, row_top == -infinity<T> ? T(0) : row_top);
-    auto sum = hn::Zero(d);
-    for (std::int64_t j = 0; j < cols; j += lanes<T>) {
-      const auto e = exp2<T>(hn::Sub(hn::LoadU(d, scores + j), shift));
-      hn::StoreU(e, d, scores + j);
-      sum = hn::Add(sum, e);
-    }
-    const T row_sum = hn::GetLane(hn::SumOfLanes(d, sum));
+    const T row_sum = dropout_.drops() ? exponentials<true>(i, cols, shift, scores)
+                                       : exponentials<false>(i, cols, shift, scores);
     const T inverse = row_sum == T(0) ? T(0) : T(1) / row_sum;
-    const T* keep = dropout_.row(at_, i, cols);
-    for (std::int64_t j = 0; j < cols; j += lanes<T>) {
-      const auto z = hn::Mul(hn::Set(d, inverse), hn::LoadU(d, keep + j));
-      hn::StoreU(hn::Mul(z, hn::LoadU(d, scores + j)), d, scores + j);
-    }
-    if (!args_.lse) return;
+    if (!args_.lse) return inverse;
     const std::int64_t row = (at_.b * p_.heads + at_.h) * p_.queries + i;
     static_cast<T*>(args_.lse)[row] =
         row_sum == T(0) ? -infinity<T> : row_top * ln2<T> + std::log(row_sum);
+    return inverse;
+  }
+
+  // scores -> Z o 2^(scores - shift), Z = 1 without dropout; returns the sum of the powers.
+  template <bool Drops>
+  T exponentials(std::int64_t i, std::int64_t cols, hn::Vec<Simd<T>> shift, T* scores) {
+    const Simd<T> d;
+    [[maybe_unused]] const T* keep = Drops ? dropout_.row(at_, i, cols) : nullptr;
+    auto sum = hn::Zero(d);
+    for (std::int64_t j = 0; j < cols; j += lanes<T>) {
+      const auto e = exp2<T>(hn::Sub(hn::LoadU(d, scores + j), shift));
+      sum = hn::Add(sum, e);
+      if constexpr (Drops) {
+        hn::StoreU(hn::Mul(hn::LoadU(d, keep + j), e), d, scores + j);
+      } else {
+        hn::StoreU(e, d, scores + j);
+      }
+    }
+    return hn::GetLane(hn::SumOfLanes(d, sum));
   }
 
   const AttentionForwardArgs& args_;
   const AttentionProblem& p_;
   Stretch at_{};
   const std::int64_t stride_;
-  const WorkBuffer<T> keys_t_, values_, line_, queries_, scores_, out_;
+  const WorkBuffer<T> keys_t_, values_, line_, queries_, scores_, out_, inverse_;
   BiasRow<T> bias_;
   DropoutRow<T> dropout_;
 };

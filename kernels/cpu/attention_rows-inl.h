@@ -223,8 +223,10 @@ template <class T> class DropoutRow {
     std::fill(row_.data(), row_.data() + strip_stride<T>(p_), T(1));
   }
 
+  bool drops() const { return p_.dropout != 0; }
+
   const T* row(const Stretch& at, std::int64_t i, std::int64_t cols) {
-    if (p_.dropout == 0) return row_.data();
+    if (!drops()) return row_.data();
     const auto first =
         static_cast<std::uint64_t>(((at.b * p_.heads + at.h) * p_.queries + i) * p_.keys);
     const auto skipped = static_cast<std::int64_t>(first % 4);

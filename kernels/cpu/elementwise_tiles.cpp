@@ -198,7 +198,7 @@ template <class T, class F> void Map2(const T* a, const T* b, T* y, std::int64_t
 }
 
 // x^alpha of f32 through f64 logarithms, which leave one rounding. Vectors that hold anything but
-// positive numbers, and all of f64, go through the C library.
+// positive numbers or overflow, and all of f64, go through the C library.
 template <class D64, class V64> HWY_INLINE V64 PositivePower(D64 d, V64 x, V64 alpha) {
   const auto limit = hn::Set(d, 700.0);  // f32 is 0 or infinite long before
   const auto e = hn::Mul(alpha, hn::Log(d, x));
@@ -209,17 +209,18 @@ template <class F> void MapPowerF32(const float* a, std::int64_t n, float* y, co
   const hn::Rebind<float, decltype(wide)> d;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(wide));
   const auto infinity = hn::Set(d, std::numeric_limits<float>::infinity());
+  const auto largest = hn::Set(wide, static_cast<double>(std::numeric_limits<float>::max()));
   std::int64_t j = 0;
   for (; j + lanes <= n; j += lanes) {
     const auto x = hn::LoadU(d, a + j), p = exponent.load(d, j);
     const auto plain =
         hn::And(hn::And(hn::Gt(x, hn::Zero(d)), hn::Lt(x, infinity)), hn::Lt(hn::Abs(p), infinity));
-    if (!hn::AllTrue(d, plain)) {
+    const auto power = PositivePower(wide, hn::PromoteTo(wide, x), hn::PromoteTo(wide, p));
+    if (hn::AllTrue(d, plain) && hn::AllTrue(wide, hn::Lt(power, largest))) {
+      hn::StoreU(hn::DemoteTo(d, power), d, y + j);
+    } else {
       for (std::int64_t i = j; i < j + lanes; ++i) y[i] = std::pow(a[i], exponent.at(i));
-      continue;
     }
-    hn::StoreU(hn::DemoteTo(d, PositivePower(wide, hn::PromoteTo(wide, x), hn::PromoteTo(wide, p))),
-               d, y + j);
   }
   for (; j < n; ++j) y[j] = std::pow(a[j], exponent.at(j));
 }

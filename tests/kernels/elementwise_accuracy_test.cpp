@@ -1,5 +1,6 @@
 // How far the vectorised functions are from the true ones, in units in the last place, on dense
-// grids of bit patterns: normal and subnormal numbers of every size, infinities, NaN.
+// grids of bit patterns: normal and subnormal numbers of every size, infinities, NaN. The bounds
+// hold on machines without fused multiply-add too.
 #include <gtest/gtest.h>
 
 #include <bit>
@@ -33,8 +34,8 @@ const Row rows[] = {
     {"sigmoid", UnaryOp::sigmoid, [](Exact x, double) { return 1 / (1 + std::exp(-x)); }, 2.5, 2.5},
     {"softplus", UnaryOp::softplus,
      [](Exact x, double) { return std::max(x, Exact{0}) + std::log1p(std::exp(-std::abs(x))); },
-     2.0, 2.0},
-    {"erf", UnaryOp::erf, [](Exact x, double) { return std::erf(x); }, 2.5, 2.0},
+     2.5, 2.5},
+    {"erf", UnaryOp::erf, [](Exact x, double) { return std::erf(x); }, 3.0, 2.0},
     {"power 1.5", UnaryOp::power, [](Exact x, double a) { return std::pow(x, Exact(a)); }, 0.51,
      1.0, 1.5},
     {"power -3", UnaryOp::power, [](Exact x, double a) { return std::pow(x, Exact(a)); }, 0.51, 1.0,
