@@ -20,6 +20,10 @@ SECTIONS = [
     ("Attention, one thread", "attention_bench", "(forward|forward_backward|double_backward)/f32/B8/H12/N(128|512)/D64$"
      "|/f32/B160/H4/N6/D8$", 1, ["GF/s", "peak_GF/s"]),
     ("Memory-bound kernels, one thread", "memory_bound_bench", ".", 1, ["GB/s", "limit_GB/s", "%_of_limit"]),
+    ("Training steps, one thread", "training_bench", "adamw/1|gradient_norm|cross_entropy_(kernels|operation)$", 1,
+     ["GB/s", "limit_GB/s", "%_of_limit"]),
+    ("Memory-bound kernels, two threads", "memory_bound_bench", "norm|gelu|dropout|bce", 2,
+     ["GB/s", "limit_GB/s", "%_of_limit"]),
     ("Small operations, one thread", "overhead_bench", ".", 1, ["per_operation"]),
     ("Second-order MAML, one thread", "maml_bench", "K5", 1, ["GF/s", "peak_GF/s", "peak_MiB"]),
     ("Second-order MAML, two threads", "maml_bench", "K5", 2, ["GF/s", "peak_GF/s", "peak_MiB"]),
