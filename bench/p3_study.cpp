@@ -82,8 +82,8 @@ SeedResults run_seed(const Dataset& data, std::uint64_t seed) {
     start = Clock::now();
     if (method == NeuralMethod::finetune) {
       const AdaptationOptions& chosen = trained->configuration().adaptation;
-      study.finetuning =
-          fmt::format("seed {}: rate {}, {} steps", seed, chosen.head_rate, chosen.steps);
+      study.finetuning = fmt::format("seed {}: rates {} and {}, {} steps", seed, chosen.head_rate,
+                                     chosen.encoder_rate, chosen.steps);
     }
   }
   return study;
@@ -172,7 +172,9 @@ std::string report(const Study& study, const Dataset& data) {
   text += "\nTraining and selection, seconds per seed on this busy machine:";
   for (const auto& [name, seconds] : study.seconds)
     text += fmt::format(" {} {:.0f};", name, seconds / static_cast<double>(study.seeds.size()));
-  text += fmt::format("\n\nFine-tuning as chosen on validation users: {}.\n", study.finetuning);
+  text += fmt::format(
+      "\n\nFine-tuning as chosen on validation users (rates of head and encoder): {}.\n",
+      study.finetuning);
   return text;
 }
 

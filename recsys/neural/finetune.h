@@ -11,9 +11,12 @@ struct FinetuneChoice {
   double validation_loss = 0.0;
 };
 
-/// The rate and number of gradient steps with the smallest like loss of `validation`, searched on a
-/// grid of factors of about 3 for both. The grid grows as long as its best point lies on its edge,
-/// up to rates of 1e-4 to 10 and 1 to 100 steps; the encoder's rate is a fixed share of the head's.
+/// The rate of the head, the encoder's share of it (0 for the head alone, 0.03, 0.3) and the number
+/// of gradient steps with the smallest like loss of `validation`: the loss by which meta-trained
+/// methods choose their epoch. Rates and steps lie on a grid of factors of about 3. For each share
+/// the search goes from the middle to the best neighbour as long as one is better by 5e-4, so that
+/// it does not end at an edge of what it has looked at; the grid's own ends are rates of 1e-4 and
+/// 10, and 1 and 100 steps.
 FinetuneChoice choose_finetuning(const NeuralRecommender& model, const Params& weights,
                                  const Dataset& data, const FeatureTable& features,
                                  std::span<const Episode> validation);

@@ -43,18 +43,15 @@ class NoAdaptation final : public FewShotMethod {
 // Gradient descent on the support loss of all tasks at once.
 class GradientSteps final : public FewShotMethod {
  public:
-  enum class Adapted { head, encoder_and_head };
-
-  GradientSteps(const NeuralRecommender& model, const AdaptationOptions& options, Adapted adapted,
-                MetaOrder order)
-      : model_(model), options_(options), adapted_(adapted), order_(order) {}
+  GradientSteps(const NeuralRecommender& model, const AdaptationOptions& options, MetaOrder order)
+      : model_(model), options_(options), order_(order) {}
 
   Params initial_adaptation(const Params& weights, Generator&) const override {
     Params rates;
     for (std::size_t i = 0; i < weights.size(); ++i) {
       const std::string& name = weights.names()[i];
       const bool head = is_head_weight(name);
-      if (!head && (adapted_ == Adapted::head || !is_encoder_weight(name))) continue;
+      if (!head && !(is_encoder_weight(name) && options_.encoder_rate > 0.0)) continue;
       const double rate = head ? options_.head_rate : options_.encoder_rate;
       rates.add(name,
                 full_like(weights.values()[i], std::log(std::expm1(rate))).detach_requires_grad());
@@ -82,7 +79,7 @@ class GradientSteps final : public FewShotMethod {
       return order_ == MetaOrder::first ? x.detach() : x;
     };
     const Variable tokens = fixed(model_.tokens(weights, rows));
-    if (adapted_ == Adapted::head) {
+    if (options_.encoder_rate <= 0.0) {
       const Variable read = fixed(model_.representation(weights, tokens, rows));
       return [this, &support, read](const Params& params) {
         return mul(summed_loss(model_.head(params, read), support), kSupportLossScale);
@@ -96,7 +93,6 @@ class GradientSteps final : public FewShotMethod {
 
   NeuralRecommender model_;
   AdaptationOptions options_;
-  Adapted adapted_;
   MetaOrder order_;
 };
 
@@ -120,16 +116,19 @@ NeuralMethod parse_method(std::string_view name) {
 std::shared_ptr<const FewShotMethod> make_method(NeuralMethod method,
                                                  const NeuralRecommender& model,
                                                  const AdaptationOptions& options) {
-  using enum GradientSteps::Adapted;
-  const auto steps = [&](GradientSteps::Adapted adapted, MetaOrder order) {
-    return std::make_shared<GradientSteps>(model, options, adapted, order);
+  const auto steps = [&](MetaOrder order) {
+    return std::make_shared<GradientSteps>(model, options, order);
   };
   switch (method) {
     case NeuralMethod::joint: return std::make_shared<NoAdaptation>(model);
-    case NeuralMethod::finetune: return steps(encoder_and_head, MetaOrder::first);
-    case NeuralMethod::maml: return steps(encoder_and_head, MetaOrder::second);
-    case NeuralMethod::fomaml: return steps(encoder_and_head, MetaOrder::first);
-    case NeuralMethod::anil: return steps(head, MetaOrder::second);
+    case NeuralMethod::finetune: return steps(MetaOrder::first);
+    case NeuralMethod::maml: return steps(MetaOrder::second);
+    case NeuralMethod::fomaml: return steps(MetaOrder::first);
+    case NeuralMethod::anil: {
+      AdaptationOptions head_only = options;
+      head_only.encoder_rate = 0.0;
+      return std::make_shared<GradientSteps>(model, head_only, MetaOrder::second);
+    }
     case NeuralMethod::ridge: return std::make_shared<RidgeHead>(model, options.ridge_factors);
   }
   fail<ValueError>("method: unknown number {}", static_cast<int>(method));

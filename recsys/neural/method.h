@@ -39,10 +39,10 @@ struct Learned {
 };
 
 struct AdaptationOptions {
-  int steps = 3;           // inner gradient steps
-  double head_rate = 0.1;  // initial inner rates
-  double encoder_rate = 0.01;
-  int ridge_factors = 16;  // learned directions of the ridge head's prior
+  int steps = 3;               // inner gradient steps
+  double head_rate = 0.1;      // initial inner rates
+  double encoder_rate = 0.01;  // 0: only the head adapts, as always with anil
+  int ridge_factors = 16;      // learned directions of the ridge head's prior
 };
 
 class FewShotMethod {
