@@ -14,8 +14,11 @@ enum class ExitCode : int {
   success = 0,
   failure = 1,        // something went wrong while running: full disk, no memory, diverged loss
   bad_input = 2,      // usage, configuration or data: nothing was written
-  interrupted = 130,  // Ctrl-C: what is needed to go on was saved
+  interrupted = 130,  // Ctrl-C (SIGTERM: 143): what is needed to go on was saved
 };
+
+/// The exit code of a program that ended because of a signal, as shells have it.
+inline ExitCode signal_exit(int signal) { return static_cast<ExitCode>(128 + signal); }
 
 /// Input given by the user that cannot be used: exit code bad_input.
 class InputError : public Error {

@@ -1,5 +1,5 @@
 // mettle evaluate: protocol P3, how well methods serve users they were not trained on after k of
-// their ratings.
+// their ratings. Neural methods are trained here for every seed, or come from a model file.
 #include <fmt/core.h>
 #include <unistd.h>
 
@@ -11,20 +11,25 @@
 #include <optional>
 
 #include "engine/file.h"
-#include "engine/progress.h"
+#include "engine/interrupt.h"
 #include "recsys/command/command.h"
 #include "recsys/command/config_file.h"
 #include "recsys/command/figure.h"
 #include "recsys/command/methods.h"
+#include "recsys/command/neural_options.h"
 #include "recsys/command/options.h"
 #include "recsys/command/report.h"
+#include "recsys/command/training_progress.h"
 #include "recsys/evaluation_json.h"
 
 namespace mettle::command {
 namespace {
 
-// What the paired differences are taken against, as the table names it.
-constexpr char kReference[] = "item mean + user bias";
+namespace fs = std::filesystem;
+
+// What the paired differences are taken against, as tables name it, where they have it.
+const std::vector<std::string> kReferences = {"item mean + user bias", "joint+finetune",
+                                              "hierarchical Bayes linear"};
 // Predicts the same for all items, so that its place in a picture of rankings would only press the
 // other curves together.
 constexpr char kFlatMethod[] = "user mean";
@@ -34,51 +39,102 @@ struct EvaluateOptions {
   MachineOptions machine;
   std::string data;
   std::vector<std::string> methods = {"baselines"};
+  std::string model;  // a file; empty: none
   std::uint64_t seed = 1;
+  bool seed_given = false;
   int seeds = 1;
   std::vector<int> k{std::begin(kSupportSizes), std::end(kSupportSizes)};
-  int draws = 3;
-  std::string out;  // empty: nothing is written
+  int draws = ColdStartOptions{}.draws;
+  std::string out;   // empty: nothing is written
+  std::string save;  // neural method whose model of the first seed is kept in `out`
+  NeuralTrainingOptions neural;
 };
 
-struct Evaluation {
-  EvaluationTable table;
-  std::string jsonl;  // a line for each seed, method and k
+// Evaluates everything that is asked for, seed by seed.
+class Evaluation {
+ public:
+  Evaluation(const Dataset& data, const EvaluateOptions& options,
+             const std::optional<TrainedRecommender>& model)
+      : data_(data), options_(options), model_(model) {}
+
+  /// False when interrupted.
+  bool run() {
+    for (int i = 0; i < options_.seeds; ++i)
+      if (!run_seed(options_.seed + static_cast<std::uint64_t>(i))) return false;
+    return true;
+  }
+
+  const EvaluationTable& table() const { return table_; }
+  const std::string& jsonl() const { return jsonl_; }
+  const std::optional<TrainedRecommender>& saved() const { return saved_; }
+  int signal() const { return interrupt_.signal(); }
+
+ private:
+  bool run_seed(std::uint64_t seed) {
+    const ColdStartSplit users = split_users(data_, seed, options_.draws, options_.k.back());
+    EvaluationTable of_seed;
+    if (!run_baselines(users, of_seed) || !run_neural(users, of_seed)) return false;
+    if (model_) evaluate_recommender(*model_, data_, users, options_.k, of_seed);
+    for (const EvaluationTable::Row* row : of_seed.rows())
+      table_.add(row->method, row->k, row->results);
+    for (nlohmann::json row : to_json(of_seed)) {
+      row["seed"] = seed;
+      jsonl_ += row.dump() + '\n';
+    }
+    return true;
+  }
+
+  bool run_baselines(const ColdStartSplit& users, EvaluationTable& table) {
+    BaselineFits fits(data_, users);
+    const std::vector<std::string> wanted = chosen(false);
+    Progress progress(std::cerr, terminal_of(STDERR_FILENO),
+                      fmt::format("seed {} classical methods", users.seed), std::ssize(wanted));
+    std::int64_t done = 0;
+    for (const std::string& method : wanted) {
+      if (interrupt_.interrupted()) return false;
+      evaluate_baseline(*fits.fit(method), data_, users, options_.k, table);
+      progress.update(++done);
+    }
+    return true;
+  }
+
+  bool run_neural(const ColdStartSplit& users, EvaluationTable& table) {
+    const std::vector<std::string> wanted = chosen(true);
+    if (wanted.empty()) return true;
+    NeuralTrainingOptions options = options_.neural;
+    options.seed = users.seed;
+    TrainingProgress progress(fmt::format("seed {} ", users.seed));
+    NeuralTraining training = reading_input([&] {
+      return NeuralTraining(data_, users, options,
+                            {.on_epoch = {},
+                             .on_step = [&](const StepRecord& record) { progress.step(record); },
+                             .interrupted = [&] { return interrupt_.interrupted(); }});
+    });
+    for (const std::string& method : wanted) {
+      std::optional<TrainedRecommender> trained = training.train(parse_method(method));
+      progress.finish();
+      if (!trained) return false;
+      evaluate_recommender(*trained, data_, users, options_.k, table);
+      if (method == options_.save && !saved_) saved_ = std::move(trained);
+    }
+    return true;
+  }
+
+  std::vector<std::string> chosen(bool neural) const {
+    std::vector<std::string> out;
+    for (const std::string& method : options_.methods)
+      if (is_neural(method) == neural) out.push_back(method);
+    return out;
+  }
+
+  const Dataset& data_;
+  const EvaluateOptions& options_;
+  const std::optional<TrainedRecommender>& model_;
+  InterruptScope interrupt_;
+  EvaluationTable table_;
+  std::string jsonl_;
+  std::optional<TrainedRecommender> saved_;
 };
-
-ColdStartSplit split(const Dataset& data, const EvaluateOptions& options, std::uint64_t seed) {
-  ColdStartOptions wanted;
-  wanted.max_support = std::max(options.k.back(), 1);
-  wanted.draws = options.draws;
-  return reading_input([&] { return split_cold_start(data, seed, wanted); });
-}
-
-void evaluate_seed(const Dataset& data, const EvaluateOptions& options, std::uint64_t seed,
-                   Progress& progress, std::int64_t done, Evaluation& out) {
-  const ColdStartSplit users = split(data, options, seed);
-  BaselineFits fits(data, users);
-  EvaluationTable of_seed;
-  for (const std::string& method : options.methods) {
-    evaluate_baseline(*fits.fit(method), data, users, options.k, of_seed);
-    progress.update(++done);
-  }
-  for (const EvaluationTable::Row* row : of_seed.rows())
-    out.table.add(row->method, row->k, row->results);
-  for (nlohmann::json row : to_json(of_seed)) {
-    row["seed"] = seed;
-    out.jsonl += row.dump() + '\n';
-  }
-}
-
-Evaluation evaluate_seeds(const Dataset& data, const EvaluateOptions& options) {
-  Evaluation out;
-  const auto per_seed = static_cast<std::int64_t>(options.methods.size());
-  Progress progress(std::cerr, terminal_of(STDERR_FILENO), "evaluate", options.seeds * per_seed);
-  for (int i = 0; i < options.seeds; ++i)
-    evaluate_seed(data, options, options.seed + static_cast<std::uint64_t>(i), progress,
-                  i * per_seed, out);
-  return out;
-}
 
 Figure curve(const EvaluationTable& table, const std::string& dataset,
              const EvaluateOptions& options) {
@@ -89,23 +145,15 @@ Figure curve(const EvaluationTable& table, const std::string& dataset,
   out.k = options.k;
   for (const EvaluationTable::Row* row : table.rows())
     if (row->k == options.k.front() && row->method != kFlatMethod)
-      out.series.push_back({row->method, true});
+      out.series.push_back({row->method, !is_neural(row->method)});
   return out;
 }
 
-void write_results(const Evaluation& done, const Dataset& data, const EvaluateOptions& options,
-                   const std::vector<Comparison>& paired, const Stopwatch& watch) {
-  const std::filesystem::path folder = options.out;
-  make_folder(folder);
-  Protocol protocol{data.name, {}, options.k, options.draws};
-  for (int i = 0; i < options.seeds; ++i)
-    protocol.seeds.push_back(options.seed + static_cast<std::uint64_t>(i));
-  write_file(folder / "metrics.jsonl", done.jsonl);
-  write_file(folder / "summary.json", summary(done.table, protocol, paired, watch).dump(2) + '\n');
-  fmt::print(stderr, "wrote {0}/summary.json and {0}/metrics.jsonl\n", options.out);
-  const Figure figure = curve(done.table, data.name, options);
+void write_picture(const EvaluationTable& table, const std::string& dataset,
+                   const EvaluateOptions& options) {
+  const Figure figure = curve(table, dataset, options);
   if (figure.series.empty() || figure.k.size() < 2) return;
-  if (draw(done.table, figure, folder, "curve"))
+  if (draw(table, figure, options.out, "curve"))
     fmt::print(stderr, "wrote {0}/curve.svg and {0}/curve.png\n", options.out);
   else
     fmt::print(stderr,
@@ -114,20 +162,79 @@ void write_results(const Evaluation& done, const Dataset& data, const EvaluateOp
                options.out);
 }
 
-ExitCode run(EvaluateOptions options) {
-  const Stopwatch watch;
-  apply(options.machine);
+void write_results(const Evaluation& done, const Dataset& data, const EvaluateOptions& options,
+                   const std::vector<Comparison>& paired, const Stopwatch& watch) {
+  const fs::path folder = options.out;
+  make_folder(folder);
+  Protocol protocol{data.name, {}, options.k, options.draws};
+  for (int i = 0; i < options.seeds; ++i)
+    protocol.seeds.push_back(options.seed + static_cast<std::uint64_t>(i));
+  write_file(folder / "metrics.jsonl", done.jsonl());
+  write_file(folder / "summary.json",
+             summary(done.table(), protocol, paired, watch).dump(2) + '\n');
+  fmt::print(stderr, "wrote {0}/summary.json and {0}/metrics.jsonl\n", options.out);
+  if (done.saved()) {
+    done.saved()->save(data, folder / "model.safetensors");
+    fmt::print(stderr, "wrote {}/model.safetensors ({}, seed {})\n", options.out, options.save,
+               options.seed);
+  }
+  write_picture(done.table(), data.name, options);
+}
+
+void check_choices(EvaluateOptions& options) {
+  if (options.methods.empty() && options.model.empty())
+    fail<InputError>("--methods: name at least one, or give a --model");
   options.methods = expand_methods(options.methods);
   std::sort(options.k.begin(), options.k.end());
   options.k.erase(std::unique(options.k.begin(), options.k.end()), options.k.end());
-  const Dataset data = load_data(options.data);
+  if (!options.save.empty()) {
+    const auto& all = options.methods;
+    METTLE_CHECK(
+        InputError,
+        is_neural(options.save) && std::find(all.begin(), all.end(), options.save) != all.end() &&
+            !options.out.empty(),
+        "--save {}: must be a neural method among --methods, and --out be given", options.save);
+  }
+}
 
-  const Evaluation done = evaluate_seeds(data, options);
-  const std::vector<Comparison> paired = comparisons(done.table, {kReference}, options.k.back());
-  fmt::print("{}", done.table.to_text());
-  if (!paired.empty()) fmt::print("\n{}", to_text(done.table, paired));
+// A model file fixes the split: only users that it was not trained on can be evaluated.
+std::optional<TrainedRecommender> load_model(const Dataset& data, EvaluateOptions& options) {
+  if (options.model.empty()) return std::nullopt;
+  TrainedRecommender model =
+      reading_input([&] { return TrainedRecommender::load(data, options.model); });
+  const std::uint64_t seed = model.configuration().seed;
+  METTLE_CHECK(InputError,
+               options.seeds == 1 && (!options.seed_given || options.seed == seed) &&
+                   options.k.back() <= kModelSupport,
+               "--model {}: trained with --seed {}; it can be evaluated on that seed's test users "
+               "only, with at most {} ratings each",
+               options.model, seed, kModelSupport);
+  const std::string name(method_name(model.configuration().method));
+  METTLE_CHECK(
+      InputError,
+      std::find(options.methods.begin(), options.methods.end(), name) == options.methods.end(),
+      "--model {}: is of method {}, which --methods would train as well", options.model, name);
+  options.seed = seed;
+  return model;
+}
+
+ExitCode run(EvaluateOptions options) {
+  const Stopwatch watch;
+  apply(options.machine);
+  check_choices(options);
+  const Dataset data = load_data(options.data);
+  const std::optional<TrainedRecommender> model = load_model(data, options);
+  Evaluation evaluation(data, options, model);
+  if (!evaluation.run()) {
+    fmt::print(stderr, "interrupted: nothing was written\n");
+    return signal_exit(evaluation.signal());
+  }
+  const EvaluationTable& table = evaluation.table();
+  const std::vector<Comparison> paired = comparisons(table, kReferences, options.k.back());
+  fmt::print("{}", table.to_text());
+  if (!paired.empty()) fmt::print("\n{}", to_text(table, paired));
   std::fflush(stdout);
-  if (!options.out.empty()) write_results(done, data, options, paired, watch);
+  if (!options.out.empty()) write_results(evaluation, data, options, paired, watch);
   return ExitCode::success;
 }
 
@@ -144,12 +251,15 @@ Subcommand add_evaluate(CLI::App& program) {
       ->delimiter(',')
       ->capture_default_str()
       ->type_name("NAME,...");
+  app->add_option("--model", options->model,
+                  "file that `mettle train` wrote, compared on its own test users")
+      ->type_name("FILE");
   app->add_option("--k", options->k, "how many ratings of the user are known")
       ->delimiter(',')
       ->check(CLI::Range(0, 1000))
       ->capture_default_str()
       ->type_name("N,...");
-  add_seed_option(*app, options->seed);
+  CLI::Option* seed = add_seed_option(*app, options->seed);
   app->add_option("--seeds", options->seeds,
                   "splits to average over, with seeds counted up from --seed")
       ->check(CLI::Range(1, kMaxSeeds))
@@ -162,11 +272,20 @@ Subcommand add_evaluate(CLI::App& program) {
   app->add_option("--out", options->out,
                   "folder for summary.json, metrics.jsonl and the curve as SVG and PNG")
       ->type_name("DIR");
+  app->add_option("--save", options->save,
+                  "neural method of which the first seed's model is kept as model.safetensors")
+      ->type_name("NAME");
   add_machine_options(*app, options->machine);
+  add_neural_options(*app, options->neural);
   app->footer(examples(
       "  mettle evaluate --data recsys/data/ml-latest-small --seeds 10 --out out/baselines\n"
+      "  mettle evaluate --data recsys/data/ml-latest-small --methods maml,ridge,blend\n"
+      "  mettle evaluate --data recsys/data/ml-latest-small --model out/maml/model.safetensors\n"
       "  mettle evaluate --data ~/ml-100k/u.data --methods foldin-mf-genre,blend --k 0,5,10\n"));
-  return {app, [options] { return run(*options); }};
+  return {app, [options, seed] {
+            options->seed_given = seed->count() > 0;
+            return run(*options);
+          }};
 }
 
 }  // namespace mettle::command

@@ -6,13 +6,14 @@
 
 #include "recsys/command/command.h"
 #include "recsys/command/suggest.h"
+#include "recsys/neural/method.h"
 
 namespace mettle::command {
 namespace {
 
 constexpr std::string_view kBlend = "blend";
 constexpr std::string_view kBlended[] = {"foldin-mf-genre", "hierarchical-linear"};
-constexpr std::string_view kAllBaselines = "baselines";
+constexpr char kGroupBaselines[] = "baselines", kGroupNeural[] = "neural", kGroupAll[] = "all";
 
 struct Method {
   std::string_view name;
@@ -38,8 +39,20 @@ constexpr std::array kBaselines = {
 std::vector<std::string> method_names() {
   std::vector<std::string> out;
   for (const Method& method : kBaselines) out.emplace_back(method.name);
-  out.emplace_back(kAllBaselines);
+  for (const NeuralMethod method : kNeuralMethods) out.emplace_back(method_name(method));
+  out.insert(out.end(), {kGroupBaselines, kGroupNeural, kGroupAll});
   return out;
+}
+
+std::vector<std::string> neural_method_names() {
+  std::vector<std::string> out;
+  for (const NeuralMethod method : kNeuralMethods) out.emplace_back(method_name(method));
+  return out;
+}
+
+bool is_neural(std::string_view name) {
+  return std::any_of(std::begin(kNeuralMethods), std::end(kNeuralMethods),
+                     [&](NeuralMethod method) { return method_name(method) == name; });
 }
 
 std::vector<std::string> expand_methods(const std::vector<std::string>& names) {
@@ -52,10 +65,13 @@ std::vector<std::string> expand_methods(const std::vector<std::string>& names) {
     METTLE_CHECK(InputError, std::find(known.begin(), known.end(), name) != known.end(),
                  "unknown method '{}'{}; there are: {}", name, did_you_mean(name, known),
                  CLI::detail::join(known, ", "));
-    if (name == kAllBaselines)
+    const bool baselines = name == kGroupBaselines || name == kGroupAll;
+    const bool neural = name == kGroupNeural || name == kGroupAll;
+    if (baselines)
       for (const Method& method : kBaselines) add(method.name);
-    else
-      add(name);
+    if (neural)
+      for (const NeuralMethod method : kNeuralMethods) add(method_name(method));
+    if (!baselines && !neural) add(name);
   }
   return out;
 }

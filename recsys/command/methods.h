@@ -10,8 +10,11 @@
 
 namespace mettle::command {
 
-/// Every name that --methods takes, groups last: "baselines" stands for all classical ones.
+/// Every name that --methods takes; the groups "baselines", "neural" and "all" come last.
 std::vector<std::string> method_names();
+/// Names of the neural methods.
+std::vector<std::string> neural_method_names();
+bool is_neural(std::string_view name);
 /// Groups replaced by their members, repetitions left out. InputError for an unknown name.
 std::vector<std::string> expand_methods(const std::vector<std::string>& names);
 

@@ -3,6 +3,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "recsys/evaluation_json.h"
@@ -17,10 +18,14 @@ constexpr Metric kCompared[] = {Metric::auc, Metric::ndcg5, Metric::log_loss, Me
 std::vector<Comparison> comparisons(const EvaluationTable& table,
                                     const std::vector<std::string>& references, int k) {
   std::vector<Comparison> out;
-  for (const std::string& reference : references) {
-    if (!table.has(reference, k)) continue;
+  for (auto reference = references.begin(); reference != references.end(); ++reference) {
+    if (!table.has(*reference, k)) continue;
+    // Its difference to an earlier reference stands there already.
+    const auto compared_before = [&](const std::string& method) {
+      return std::find(references.begin(), reference + 1, method) != reference + 1;
+    };
     for (const EvaluationTable::Row* row : table.rows())
-      if (row->k == k && row->method != reference) out.push_back({row->method, reference, k});
+      if (row->k == k && !compared_before(row->method)) out.push_back({row->method, *reference, k});
   }
   return out;
 }

@@ -26,7 +26,8 @@ struct Comparison {
   int k = 0;
 };
 
-/// Every method that uses the support against each of those references that the table has.
+/// Every method that uses the support against each of those references that the table has; a
+/// pair of references only once.
 std::vector<Comparison> comparisons(const EvaluationTable& table,
                                     const std::vector<std::string>& references, int k);
 

@@ -16,7 +16,7 @@ using nlohmann::json;
 using testing::HasSubstr;
 
 TEST(Help, EverySubcommandShowsOptionsAndExamples) {
-  for (const char* name : {"evaluate", "info"}) {
+  for (const char* name : {"train", "evaluate", "recommend", "info"}) {
     const Outcome help = run({name, "--help"});
     EXPECT_EQ(help.code, 0) << name;
     EXPECT_THAT(help.out, HasSubstr("--config"));

@@ -1,8 +1,8 @@
 // Processes and files for the tests of the program.
 #include "tests/command/program.h"
 
-#include <fmt/format.h>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>

@@ -1,0 +1,153 @@
+// mettle train: a recommender from ratings, saved as one file; stops on Ctrl-C and goes on later.
+#include <fmt/core.h>
+
+#include <filesystem>
+#include <memory>
+
+#include "engine/interrupt.h"
+#include "engine/jsonl.h"
+#include "recsys/command/command.h"
+#include "recsys/command/config_file.h"
+#include "recsys/command/methods.h"
+#include "recsys/command/neural_options.h"
+#include "recsys/command/options.h"
+#include "recsys/command/run_facts.h"
+#include "recsys/command/training_progress.h"
+
+namespace mettle::command {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr char kModelFile[] = "model.safetensors";
+constexpr char kCheckpointEnding[] = ".checkpoint.safetensors";
+
+struct TrainOptions {
+  MachineOptions machine;
+  std::string data;
+  std::string method = "maml";
+  std::uint64_t seed = 1;
+  std::string out;
+  bool resume = false;
+  NeuralTrainingOptions neural;
+};
+
+bool has_checkpoint(const fs::path& folder) {
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error))
+    if (entry.path().filename().string().ends_with(kCheckpointEnding)) return true;
+  return false;
+}
+
+// A folder with results of another run is neither overwritten nor mixed.
+void check_folder(const TrainOptions& options) {
+  const fs::path folder = options.out;
+  const bool begun = has_checkpoint(folder);
+  METTLE_CHECK(InputError, begun || !options.resume,
+               "--resume: {} holds no checkpoint to go on from; leave --resume out to begin",
+               options.out);
+  METTLE_CHECK(InputError, options.resume || (!begun && !fs::exists(folder / kModelFile)),
+               "--out {}: there is a training run in this folder; go on with it by --resume, or "
+               "give another folder",
+               options.out);
+}
+
+// metrics.jsonl: a record for each epoch, numbered through both stages.
+class EpochLog {
+ public:
+  EpochLog(fs::path path, int joint_epochs) : path_(std::move(path)), joint_epochs_(joint_epochs) {}
+
+  void write(const EpochRecord& record) {
+    const std::int64_t number = record.epoch + (record.stage == "joint" ? 0 : joint_epochs_);
+    // The first record of a resumed run says which old ones it repeats.
+    if (!writer_) writer_ = std::make_unique<JsonlWriter>(path_, number);
+    writer_->write(number, {{"stage", record.stage},
+                            {"epoch", std::int64_t{record.epoch}},
+                            {"optimizer_steps", record.steps},
+                            {"train_loss", record.train_loss},
+                            {"validation_loss", record.validation_loss},
+                            {"learning_rate", record.learning_rate},
+                            {"seconds", record.seconds},
+                            {"best", record.best}});
+  }
+
+ private:
+  fs::path path_;
+  int joint_epochs_;
+  std::unique_ptr<JsonlWriter> writer_;
+};
+
+std::string resume_command(const TrainOptions& options) {
+  return fmt::format("the same command with --resume (--out {})", options.out);
+}
+
+ExitCode stopped(const TrainOptions& options, int signal) {
+  fmt::print(stderr, "interrupted: the step was finished and saved. To go on: {}\n",
+             resume_command(options));
+  return signal_exit(signal);
+}
+
+ExitCode run(TrainOptions options) {
+  const Stopwatch watch;
+  apply(options.machine);
+  const NeuralMethod method = reading_input([&] { return parse_method(options.method); });
+  check_folder(options);
+  const Dataset data = load_data(options.data);
+  const ColdStartSplit split =
+      split_users(data, options.seed, ColdStartOptions{}.draws, kModelSupport);
+  options.neural.seed = options.seed;
+  options.neural.checkpoints = options.out;
+
+  const InterruptScope interrupt;
+  TrainingProgress progress;
+  EpochLog log(fs::path(options.out) / "metrics.jsonl", options.neural.joint.trainer.epochs);
+  const TrainingHooks hooks = {.on_epoch =
+                                   [&](const EpochRecord& record) {
+                                     log.write(record);
+                                     progress.epoch(record);
+                                   },
+                               .on_step = [&](const StepRecord& record) { progress.step(record); },
+                               .interrupted = [&] { return interrupt.interrupted(); }};
+  NeuralTraining training =
+      reading_input([&] { return NeuralTraining(data, split, options.neural, hooks); });
+  make_folder(options.out);
+  const std::optional<TrainedRecommender> trained = training.train(method);
+  progress.finish();
+  if (!trained) return stopped(options, interrupt.signal());
+  const fs::path model = fs::path(options.out) / kModelFile;
+  trained->save(data, model);
+  fmt::print("{} trained on {} users in {:.1f} s, peak memory {:.0f} MiB: {}\n", options.method,
+             split.train_users.size(), watch.seconds(), peak_rss_mb(), model.string());
+  return ExitCode::success;
+}
+
+}  // namespace
+
+Subcommand add_train(CLI::App& program) {
+  auto options = std::make_shared<TrainOptions>();
+  CLI::App* app = program.add_subcommand(
+      "train", "Train a recommender that adapts to new users, and save it as one file");
+  add_config_option(*app);
+  add_data_option(*app, options->data)->required();
+  app->add_option("--method", options->method,
+                  "how it adapts: " + CLI::detail::join(neural_method_names(), ", "))
+      ->capture_default_str()
+      ->type_name("NAME");
+  app->add_option("--out", options->out,
+                  "folder for model.safetensors, metrics.jsonl and checkpoints")
+      ->required()
+      ->type_name("DIR");
+  app->add_flag("--resume", options->resume, "go on with the run that was interrupted in --out");
+  add_seed_option(*app, options->seed);
+  add_machine_options(*app, options->machine);
+  add_neural_options(*app, options->neural);
+  app->footer(examples(
+      "  mettle train --data recsys/data/ml-latest-small --out out/maml\n"
+      "  mettle train --data ~/ml-1m --method ridge --dim 64 --out out/ridge --threads 8\n"
+      "  mettle train --config run.toml --resume\n"
+      "Ctrl-C finishes the step, saves a checkpoint and exits with 130; --resume ends with the "
+      "same bits as a\nrun without a break.\n"));
+  return {app, [options] { return run(*options); }};
+}
+
+}  // namespace mettle::command

@@ -1,0 +1,214 @@
+// train, evaluate and recommend with neural models of toy size: what they write, how they are
+// interrupted and resumed, how titles are found, and what they refuse.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+
+#include "tests/command/program.h"
+
+namespace mettle::command_test {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using testing::HasSubstr;
+using Arguments = std::vector<std::string>;
+
+constexpr const char* kToySize[] = {"--dim",    "8", "--heads",        "2", "--hidden", "8",
+                                    "--layers", "1", "--joint-epochs", "1", "--tasks",  "8",
+                                    "--seed",   "3", "--threads",      "1"};
+
+Arguments toy(Arguments arguments) {
+  arguments.insert(arguments.end(), std::begin(kToySize), std::end(kToySize));
+  return arguments;
+}
+
+// Data and a trained model that all tests read.
+class Neural : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = std::make_unique<TemporaryFolder>();
+    write_tiny_movielens(data());
+    const Outcome got = train("maml", "trained", {"--epochs", "2"});
+    ASSERT_EQ(got.code, 0) << got.err;
+    ASSERT_TRUE(fs::exists(model()));
+  }
+  static void TearDownTestSuite() { folder_.reset(); }
+
+  static std::string path(const std::string& name) { return *folder_ / name; }
+  static std::string data() { return path("data"); }
+  static std::string model() { return path("trained/model.safetensors"); }
+
+  static Arguments train_arguments(const std::string& method, const std::string& out,
+                                   const Arguments& more) {
+    Arguments arguments = toy({"train", "--data", data(), "--method", method, "--out", path(out)});
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  }
+  static Outcome train(const std::string& method, const std::string& out, const Arguments& more) {
+    return run(train_arguments(method, out, more));
+  }
+  static Outcome recommend(const Arguments& more) {
+    Arguments arguments = {"recommend", "--model", model(), "--data", data()};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run(arguments);
+  }
+
+  static std::unique_ptr<TemporaryFolder> folder_;
+};
+std::unique_ptr<TemporaryFolder> Neural::folder_;
+
+TEST_F(Neural, TrainingLogsEveryEpochOfBothStages) {
+  std::istringstream lines(read(path("trained/metrics.jsonl")));
+  std::vector<std::string> stages;
+  for (std::string line; std::getline(lines, line);) {
+    const json record = json::parse(line);
+    stages.push_back(record["stage"]);
+    EXPECT_TRUE(record["train_loss"].is_number() && record["validation_loss"].is_number()) << line;
+  }
+  EXPECT_EQ(stages, (std::vector<std::string>{"joint", "maml", "maml"}));
+}
+
+TEST_F(Neural, AnInterruptedRunGoesOnToTheSameBits) {
+  const Arguments epochs = {"--epochs", "12", "--patience", "100"};
+  const Outcome whole = train("maml", "whole", epochs);
+  ASSERT_EQ(whole.code, 0) << whole.err;
+  const Outcome broken =
+      run({train_arguments("maml", "broken", epochs), {}, path("broken/metrics.jsonl")});
+  ASSERT_EQ(broken.code, 130) << broken.err;
+  EXPECT_THAT(broken.err, HasSubstr("--resume"));
+  EXPECT_FALSE(fs::exists(path("broken/model.safetensors")));
+
+  const Outcome again = train("maml", "broken", epochs);
+  EXPECT_EQ(again.code, 2);
+  EXPECT_THAT(again.err, HasSubstr("--resume"));
+
+  Arguments resumed = epochs;
+  resumed.emplace_back("--resume");
+  ASSERT_EQ(train("maml", "broken", resumed).code, 0);
+  EXPECT_EQ(read(path("broken/model.safetensors")), read(path("whole/model.safetensors")));
+}
+
+TEST_F(Neural, TrainRefusesBeforeItWrites) {
+  const std::pair<Arguments, const char*> rows[] = {
+      {{"--resume"}, "holds no checkpoint"}, {{"--heads", "3"}, "heads"},
+      {{"--dropout", "1.5"}, "--dropout"},   {{"--epochs", "0"}, "--epochs"},
+      {{"--method", "mamml"}, "mamml"},      {{"--learning-rate", "-1"}, "--learning-rate"},
+  };
+  for (const auto& [more, message] : rows) {
+    Arguments arguments = {"train", "--data", data(), "--out", path("refused")};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Outcome got = run(arguments);
+    EXPECT_EQ(got.code, 2) << more[0] << got.err;
+    EXPECT_THAT(got.err, HasSubstr(message)) << more[0];
+    EXPECT_FALSE(fs::exists(path("refused"))) << more[0];
+  }
+  const Outcome over = train("maml", "trained", {});
+  EXPECT_EQ(over.code, 2);
+  EXPECT_THAT(over.err, HasSubstr("another folder"));
+}
+
+TEST_F(Neural, EvaluateTrainsAndKeepsWhatIsAsked) {
+  const Outcome got =
+      run(toy({"evaluate", "--data", data(), "--methods", "item-mean-user-bias,maml,ridge",
+               "--epochs", "1", "--k", "0,5", "--save", "ridge", "--out", path("evaluated")}));
+  ASSERT_EQ(got.code, 0) << got.err;
+  const json summary = json::parse(read(path("evaluated/summary.json")));
+  std::set<std::string> rows;
+  for (const json& row : summary["results"])
+    rows.insert(row["method"].get<std::string>() + " " + row["k"].dump());
+  EXPECT_EQ(rows, (std::set<std::string>{"item mean + user bias 0", "item mean + user bias 5",
+                                         "maml 0", "maml 5", "ridge 0", "ridge 5"}));
+  EXPECT_THAT(read(path("evaluated/curve.svg")), HasSubstr("ridge"));
+  EXPECT_TRUE(fs::exists(path("evaluated/model.safetensors")));
+}
+
+TEST_F(Neural, EvaluateReadsAModelAndKeepsToItsTestUsers) {
+  const Outcome got = run({"evaluate", "--data", data(), "--model", model(), "--methods",
+                           "item-mean-user-bias", "--k", "0,5"});
+  EXPECT_EQ(got.code, 0) << got.err;
+  EXPECT_THAT(got.out, HasSubstr("maml                    5"));
+  for (const Arguments& more :
+       {Arguments{"--seed", "4"}, Arguments{"--seeds", "2"}, Arguments{"--k", "12"}}) {
+    Arguments arguments = {"evaluate", "--data",    data(),     "--model",
+                           model(),    "--methods", "item-mean"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Outcome refused = run(arguments);
+    EXPECT_EQ(refused.code, 2) << more[0];
+    EXPECT_THAT(refused.err, HasSubstr("trained with --seed 3")) << more[0];
+  }
+}
+
+TEST_F(Neural, RecommendShowsTitlesBeforeAndAfter) {
+  const Outcome got = recommend(
+      {"--rate", "Story 4=5", "--rate", "story 7 (1987)=4.5", "--rate", "#8=1", "--top", "3"});
+  ASSERT_EQ(got.code, 0) << got.err;
+  EXPECT_THAT(got.out, HasSubstr("before: knowing nothing"));
+  EXPECT_THAT(got.out, HasSubstr("after: adapted to 3 ratings"));
+  EXPECT_THAT(got.out, HasSubstr("Story 8 (1988)"));
+  EXPECT_THAT(recommend({"--rate", "Stoyr 40=4"}).err, HasSubstr("taking Story 40 (1990)"));
+
+  const Outcome as_json =
+      recommend({"--rate", "Story 4=5", "--top", "3", "--json", "--genre", "comedy"});
+  ASSERT_EQ(as_json.code, 0) << as_json.err;
+  const json lists = json::parse(as_json.out);
+  for (const char* list : {"before", "after"}) {
+    ASSERT_EQ(lists[list].size(), 3u);
+    for (const json& row : lists[list]) {
+      EXPECT_EQ(std::stoi(row["id"].get<std::string>()) % 3, 0) << row;  // the comedies
+      EXPECT_GE(row["stars"], 1.0);
+      EXPECT_LE(row["stars"], 5.0);
+      EXPECT_GT(row["like_probability"], 0.0);
+      EXPECT_LT(row["like_probability"], 1.0);
+    }
+  }
+}
+
+TEST_F(Neural, RecommendExplainsWhatItCannotUse) {
+  const std::pair<Arguments, const char*> rows[] = {
+      {{"--rate", "Story 4"}, "TITLE=STARS"},
+      {{"--rate", "=4"}, "TITLE=STARS"},
+      {{"--rate", "Story 4=6"}, "from 1 to 5"},
+      {{"--rate", "Story 4=good"}, "from 1 to 5"},
+      {{"--rate", "Story=4"}, "may be any of 40 titles"},
+      {{"--rate", "Story=4"}, "Story 8 (1988) [#8]"},
+      {{"--rate", "Story 4 (1900)=4"}, "no title is or contains"},
+      {{"--rate", "Stoyr 41=4"}, "near it are:"},
+      {{"--rate", "#99=4"}, "no item has the id '99'"},
+      {{"--rate", "Quantum of Solace=4"}, "none is near it"},
+      {{"--rate", "Story 4=4", "--rate", "#4=3"}, "rated twice"},
+      {{"--rate", "Story 4=4", "--genre", "Comdy"}, "did you mean 'Comedy'?"},
+      {{"--rate", "Story 4=4", "--min-ratings", "9999"}, "nothing to recommend"},
+  };
+  for (const auto& [more, message] : rows) {
+    const Outcome got = recommend(more);
+    EXPECT_EQ(got.code, 2) << more[1] << got.err;
+    EXPECT_THAT(got.err, HasSubstr(message)) << more[1];
+    EXPECT_EQ(got.out, "") << more[1];
+  }
+}
+
+TEST_F(Neural, DamagedOrForeignModelsAreBadInput) {
+  const std::string bytes = read(model());
+  write(path("short.safetensors"), bytes.substr(0, bytes.size() / 2));
+  write(path("not.safetensors"), "no model at all");
+  for (const char* name : {"short.safetensors", "not.safetensors", "missing.safetensors"}) {
+    const Outcome got =
+        run({"recommend", "--model", path(name), "--data", data(), "--rate", "Story 4=5"});
+    EXPECT_EQ(got.code, 2) << name;
+    EXPECT_THAT(got.err, HasSubstr(name));
+  }
+  fs::create_directory(path("other"));
+  write(path("other/ratings.csv"), "userId,movieId,rating\n1,2,4\n");
+  const Outcome other =
+      run({"recommend", "--model", model(), "--data", path("other"), "--rate", "#2=5"});
+  EXPECT_EQ(other.code, 2);
+  EXPECT_THAT(other.err, HasSubstr("other items"));
+}
+
+}  // namespace
+}  // namespace mettle::command_test
