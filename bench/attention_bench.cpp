@@ -9,12 +9,12 @@
 #include <fmt/core.h>
 
 #include <cmath>
-#include <random>
 #include <vector>
 
 #include "bench/fma_probe.h"
 #include "engine/parallel.h"
 #include "kernels/attention.h"
+#include "kernels/random.h"
 
 namespace mettle::bench {
 namespace {
@@ -33,12 +33,7 @@ class Operand {
  public:
   Operand(const Size& s, unsigned seed)
       : size_(s), bytes_(static_cast<std::size_t>(count()) * size_of(s.dtype)) {
-    std::mt19937 engine(seed);
-    std::normal_distribution<float> normal;
-    dispatch_float(s.dtype, [&]<class T>() {
-      T* data = reinterpret_cast<T*>(bytes_.data());
-      for (std::int64_t i = 0; i < count(); ++i) data[i] = static_cast<T>(normal(engine));
-    });
+    random_fill({}, {Distribution::uniform, s.dtype, bytes_.data(), count(), {seed, 0}, -2.0, 2.0});
   }
   AttentionOut out() {
     const std::int64_t row = size_.heads * size_.dim;

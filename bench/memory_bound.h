@@ -4,22 +4,19 @@
 #include <benchmark/benchmark.h>
 
 #include <initializer_list>
-#include <random>
-#include <span>
 
 #include "bench/memory_probe.h"
 #include "engine/parallel.h"
 #include "engine/tensor.h"
+#include "kernels/random.h"
 
 namespace mettle::bench {
 
-/// Normal numbers in f32.
+/// Uniform numbers in f32.
 inline Tensor random_tensor(const Shape& shape, unsigned seed) {
-  std::mt19937 engine(seed);
-  std::normal_distribution<float> normal;
-  Tensor t = Tensor::empty(shape);
-  for (float& x : std::span(t.data<float>(), static_cast<std::size_t>(t.numel())))
-    x = normal(engine);
+  const Tensor t = Tensor::empty(shape);
+  kernels::random_fill(
+      {}, {kernels::Distribution::uniform, DType::f32, t.data(), t.numel(), {seed, 0}, -2.0, 2.0});
   return t;
 }
 

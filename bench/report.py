@@ -15,18 +15,19 @@ import sys
 
 import compare
 
+META_STEPS = [f"^{model}/{kind}/K5" for model in ("mlp", "encoder") for kind in ("first", "second", "second_recomputed")]
 SECTIONS = [
-    # title, program, filter, threads, counters to show
-    ("Attention, one thread", "attention_bench", "(forward|forward_backward|double_backward)/f32/B8/H12/N(128|512)/D64$"
-     "|/f32/B160/H4/N6/D8$", 1, ["GF/s", "peak_GF/s"]),
+    # title, program, filter or filters (a process for each: peak memory never falls), threads, counters to show
+    ("Attention, one thread", "attention_bench", "(forward|forward_backward|double_backward)/f32/B8/H12/N(128|512)/D64(/real_time)?$"
+     "|/f32/B160/H4/N6/D8(/real_time)?$", 1, ["GF/s", "peak_GF/s"]),
     ("Memory-bound kernels, one thread", "memory_bound_bench", ".", 1, ["GB/s", "limit_GB/s", "%_of_limit"]),
-    ("Training steps, one thread", "training_bench", "adamw/1|gradient_norm|cross_entropy_(kernels|operation)$", 1,
+    ("Training steps, one thread", "training_bench", "adamw/1|gradient_norm|cross_entropy_(kernels|operation)(/real_time)?$", 1,
      ["GB/s", "limit_GB/s", "%_of_limit"]),
     ("Memory-bound kernels, two threads", "memory_bound_bench", "norm|gelu|dropout|bce", 2,
      ["GB/s", "limit_GB/s", "%_of_limit"]),
     ("Small operations, one thread", "overhead_bench", ".", 1, ["per_operation"]),
-    ("Second-order MAML, one thread", "maml_bench", "K5", 1, ["GF/s", "peak_GF/s", "peak_MiB"]),
-    ("Second-order MAML, two threads", "maml_bench", "K5", 2, ["GF/s", "peak_GF/s", "peak_MiB"]),
+    ("Second-order MAML, one thread", "maml_bench", META_STEPS, 1, ["GF/s", "peak_GF/s", "peak_MiB"]),
+    ("Second-order MAML, two threads", "maml_bench", META_STEPS, 2, ["GF/s", "peak_GF/s", "peak_MiB"]),
 ]
 
 
@@ -42,7 +43,7 @@ def processor():
 
 def run_benchmark(program, pattern, threads):
     command = [str(compare.BUILD / "bench" / program), f"--benchmark_filter={pattern}", "--benchmark_min_time=0.05",
-               "--benchmark_repetitions=5", "--benchmark_format=json"]
+               "--benchmark_repetitions=3", "--benchmark_format=json"]
     text = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True,
                           env={**os.environ, "OMP_NUM_THREADS": str(threads)}).stdout
     rows = {}
@@ -56,9 +57,13 @@ def number(value):
     return f"{value:.3g}" if value < 1e3 else f"{value:.0f}"
 
 
-def section(title, program, pattern, threads, counters, clock):
-    rows = run_benchmark(program, pattern, threads)
-    shown = [c for c in counters if any(c in row for runs in rows.values() for row in runs)]
+def section(title, program, patterns, threads, counters, clock):
+    rows = {}
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        rows.update(run_benchmark(program, pattern, threads))
+    # GF/s are made of elapsed time, memory's rates with one thread of processor time.
+    shown = [c for c in counters if any(c in row for runs in rows.values() for row in runs)
+             and (clock == "real" or "GF/s" not in c)]
     lines = [f"## {title} (`{program}`)", "", "| row | time | " + " | ".join(shown) + " |", "|---" * (2 + len(shown)) + "|"]
     scale = {"ns": 1e-3, "us": 1.0, "ms": 1e3, "s": 1e6}
     for name, runs in rows.items():
@@ -76,6 +81,7 @@ def main():
     today = datetime.date.today().isoformat()
     parser.add_argument("--out", default=str(compare.ROOT / "bench" / "results" / f"cpu-{today}.md"))
     parser.add_argument("--without-peers", action="store_true")
+    parser.add_argument("--rounds", type=int, default=3, help="of bench/compare.py")
     parser.add_argument("--note", default="", help="a sentence on the state of the machine")
     parser.add_argument("--clock", choices=("real", "cpu"), default="real")
     arguments = parser.parse_args()
@@ -86,18 +92,18 @@ def main():
     lines = [f"# CPU results of {today}", "", f"- Machine: {processor()}",
              f"- Commit: {output('git', 'rev-parse', '--short=12', 'HEAD')} ({state})",
              f"- Load average at the start: {os.getloadavg()[0]:.1f}",
-             f"- Times are medians of 5 repetitions, {arguments.clock} time; made by `bench/report.py`."]
+             f"- Times are medians of 3 repetitions, {arguments.clock} time; made by `bench/report.py`."]
     lines += [f"- {arguments.note}"] if arguments.note else []
     lines.append("")
-    for title, program, pattern, threads, counters in SECTIONS:
+    for title, program, patterns, threads, counters in SECTIONS:
         if arguments.clock == "cpu" and threads > 1:
             continue
         log(title)
-        lines += section(title, program, pattern, threads, counters, arguments.clock)
+        lines += section(title, program, patterns, threads, counters, arguments.clock)
     if not arguments.without_peers:
-        results = compare.compare(log=log)
+        results = compare.compare(rounds=arguments.rounds, seconds=0.1, log=log)
         lines += [f"## Against PyTorch {compare.peer_version()}, one thread (`bench/compare.py`)", "",
-                  "Medians of 3 rounds in alternation. PyTorch's MAML rows run through its composite attention: its fused "
+                  f"Medians of {arguments.rounds} rounds in alternation. PyTorch's MAML rows run through its composite attention: its fused "
                   "one has no second derivative. `mlp_vmap` is `torch.func`'s vmap over the tasks of `mlp`.", ""]
         lines += compare.table(results, arguments.clock)
     with open(arguments.out, "w", encoding="utf-8") as file:
