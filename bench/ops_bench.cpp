@@ -35,7 +35,7 @@ using Make = std::function<Variables()>;
 using Apply = std::function<Variable(const Variables&)>;
 
 /// One row: the operands are made when the row runs, so that rows do not share caches or memory.
-void add_forward(const std::string& name, Make make, Apply apply) {
+void add_forward(const std::string& name, const Make& make, const Apply& apply) {
   benchmark::RegisterBenchmark((name + "/forward").c_str(),
                                [=](benchmark::State& state) {
                                  const NoGrad off;
@@ -48,7 +48,7 @@ void add_forward(const std::string& name, Make make, Apply apply) {
 }
 
 /// Forward, then the gradient of every operand that requires one for a fixed cotangent.
-void add_backward(const std::string& name, Make make, Apply apply) {
+void add_backward(const std::string& name, const Make& make, const Apply& apply) {
   benchmark::RegisterBenchmark(
       (name + "/forward_backward").c_str(),
       [=](benchmark::State& state) {
