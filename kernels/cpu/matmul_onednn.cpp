@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <list>
 #include <unordered_map>
 
@@ -111,9 +112,32 @@ class Cache {
   std::unordered_map<Key, std::list<std::pair<Key, Product>>::iterator, KeyHash> index_;
 };
 
-void run_onednn(const Stream&, const MatmulArgs& original) {
+void run_onednn(const Stream& caller, const MatmulArgs& original);
+
+/// One call for each index of the first batch axis. Batches that do not merge into one axis would
+/// take a path of oneDNN whose sums depend on the number of threads.
+void run_by_first_axis(const Stream& caller, const MatmulArgs& args) {
+  const auto moved = [&](const void* p, std::int64_t elements) {
+    return static_cast<const std::byte*>(p) +
+           elements * static_cast<std::int64_t>(size_of(args.dtype));
+  };
+  MatmulArgs part = args;
+  part.batch.erase(0);
+  part.a_batch.erase(0);
+  part.b_batch.erase(0);
+  const std::int64_t size = numel(part.batch) * args.m * args.n;
+  for (std::int64_t i = 0; i < args.batch[0]; ++i) {
+    part.a = moved(args.a, i * args.a_batch[0]);
+    part.b = moved(args.b, i * args.b_batch[0]);
+    part.c = const_cast<std::byte*>(moved(args.c, i * size));
+    run_onednn(caller, part);
+  }
+}
+
+void run_onednn(const Stream& caller, const MatmulArgs& original) {
   const MatmulArgs args = merge_batch(original);
   if (numel(args.batch) == 0 || args.m == 0 || args.n == 0) return;
+  if (args.batch.rank() > 1) return run_by_first_axis(caller, args);
   thread_local Cache cache;
   thread_local dnnl::stream stream(cpu_engine());
   Product& product = cache.get(args);
