@@ -14,6 +14,7 @@
 #include "autograd/variable.h"
 #include "engine/random.h"
 #include "kernels/linalg.h"
+#include "kernels/order.h"
 #include "kernels/reduction.h"
 
 namespace mettle {
@@ -32,6 +33,10 @@ Variable uniform(const Shape& shape, PhiloxKey key, double low = 0.0, double hig
 /// Normal, by Box and Muller's transform of uniform numbers.
 Variable normal(const Shape& shape, PhiloxKey key, double mean = 0.0, double deviation = 1.0,
                 DType dtype = DType::f32);
+/// Integers of [low, high), i64; high - low is at most 2^32.
+Variable randint(const Shape& shape, PhiloxKey key, std::int64_t low, std::int64_t high);
+/// 0, 1, ..., n - 1 in random order, i64.
+Variable permutation(std::int64_t n, PhiloxKey key);
 
 // ---------------------------------------------------------------------------------------
 // elementwise
@@ -106,6 +111,13 @@ Variable greater_equal(const Variable& a, const Variable& b);
 Variable isnan(const Variable& x);
 /// Neither NaN nor infinite.
 Variable isfinite(const Variable& x);
+// Logic takes and gives bool.
+Variable logical_and(const Variable& a, const Variable& b);
+Variable logical_or(const Variable& a, const Variable& b);
+Variable logical_not(const Variable& x);
+/// Over the given axes; none given means all. any of nothing is false, all of nothing true.
+Variable any(const Variable& x, std::initializer_list<int> axes = {}, bool keep_axes = false);
+Variable all(const Variable& x, std::initializer_list<int> axes = {}, bool keep_axes = false);
 /// condition ? a : b; the condition is bool.
 Variable where(const Variable& condition, const Variable& a, const Variable& b);
 
@@ -137,6 +149,43 @@ Variable pad(const Variable& x, int axis, std::int64_t size, std::int64_t start,
              std::int64_t step = 1);
 Variable concat(std::span<const Variable> parts, int axis);
 Variable stack(std::span<const Variable> parts, int axis);
+/// The axis in reversed order; its own adjoint.
+Variable flip(const Variable& x, int axis);
+
+// ---------------------------------------------------------------------------------------
+// look-up, order
+//
+// Indices are i64 or i32 in [0, extent of the axis); any other is a ValueError that names it.
+
+/// y[.., i, ..] = x[.., index[.., i, ..], ..] along the axis; the index has x's shape outside of
+/// it.
+Variable gather(const Variable& x, int axis, const Variable& index);
+/// Zeros of extent `size` along the axis, to which x is added at the index, of x's shape, in the
+/// order of the axis: the adjoint of gather.
+Variable scatter_add(const Variable& x, int axis, const Variable& index, std::int64_t size);
+/// The slices ids (n,) of the axis, in their order, repeated where an id is.
+Variable index_select(const Variable& x, int axis, const Variable& ids);
+/// Zeros of extent `size` along the axis, to which slice i of x is added at ids[i] for i = 0, 1,
+/// ...: the adjoint of index_select.
+Variable index_add(const Variable& x, int axis, const Variable& ids, std::int64_t size);
+/// ids' shape and one more axis of extent `classes`: 1 at the id, else 0.
+Variable one_hot(const Variable& ids, std::int64_t classes, DType dtype = DType::f32);
+
+using kernels::Order;  // ascending, descending
+
+/// Index (i64) of the largest and the smallest element of an axis that is not empty: the first of
+/// equal ones, the first NaN where there is one.
+Variable argmax(const Variable& x, int axis, bool keep_axis = false);
+Variable argmin(const Variable& x, int axis, bool keep_axis = false);
+/// The indices (i64) that sort an axis: stable, NaN last in either order.
+Variable argsort(const Variable& x, int axis, Order order = Order::ascending);
+
+struct Sorted {
+  Variable values, indices;  // of x's dtype, with gradients; i64
+};
+Sorted sort(const Variable& x, int axis, Order order = Order::ascending);
+/// The first k of sort() in descending order.
+Sorted topk(const Variable& x, std::int64_t k, int axis = -1);
 
 // ----------------------------------------------------------------------------------------
 // reductions
@@ -146,6 +195,8 @@ Variable sum(const Variable& x, std::initializer_list<int> axes = {}, bool keep_
 Variable mean(const Variable& x, std::initializer_list<int> axes = {}, bool keep_axes = false);
 /// Sums over what broadcasting from `shape` to x's shape repeated: the adjoint of expand.
 Variable sum_to(const Variable& x, const Shape& shape);
+/// Running sums along one axis: y_i = x_0 + ... + x_i. The adjoint runs from the other end.
+Variable cumsum(const Variable& x, int axis);
 /// Largest and smallest element along one axis, which must not be empty; equal ones share the
 /// gradient. NaN when an element is.
 Variable max(const Variable& x, int axis, bool keep_axis = false);

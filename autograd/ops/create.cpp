@@ -44,4 +44,14 @@ Variable normal(const Shape& shape, PhiloxKey key, double mean, double deviation
   return random(kernels::Distribution::normal, shape, key, mean, deviation, dtype);
 }
 
+// Truncation of a uniform f64: no number is likelier than another by more than range / 2^53.
+Variable randint(const Shape& shape, PhiloxKey key, std::int64_t low, std::int64_t high) {
+  METTLE_CHECK(ValueError, low < high, "randint: no integer lies in [{}, {})", low, high);
+  const double range = static_cast<double>(high) - static_cast<double>(low);
+  METTLE_CHECK(ValueError, range <= 0x1p32 && std::abs(static_cast<double>(low)) <= 0x1p52,
+               "randint: [{}, {}) is wider than 2^32 or beyond 2^52", low, high);
+  const Variable steps = cast(uniform(shape, key, 0.0, range, DType::f64), DType::i64);
+  return add(steps, static_cast<double>(low));
+}
+
 }  // namespace mettle

@@ -152,6 +152,7 @@ Variable of_output(const char* name, UnaryOp op, const Variable& x, Rule rule) {
 }  // namespace
 
 Variable affine(const Variable& x, double scale, double shift) {
+  ops::check_arithmetic(x.value(), "affine");
   return record("affine", map(UnaryOp::affine, x.value(), scale, shift), {&x},
                 [scale](const Backward& g) -> Variables {
                   return {scale == 1.0 ? g.dy() : affine(g.dy(), scale, 0.0)};
@@ -163,12 +164,16 @@ Variable neg(const Variable& x) { return affine(x, -1.0, 0.0); }
 Variable square(const Variable& x) { return mul(x, x); }
 
 Variable abs(const Variable& x) {
+  ops::check_arithmetic(x.value(), "abs");
   return record(
       "abs", map(UnaryOp::abs, x.value()), {&x},
       [x = Saved(x)](const Backward& g) -> Variables { return {mul(g.dy(), sign(g(x)))}; });
 }
 
-Variable sign(const Variable& x) { return Variable(map(UnaryOp::sign, x.value())); }
+Variable sign(const Variable& x) {
+  ops::check_arithmetic(x.value(), "sign");
+  return Variable(map(UnaryOp::sign, x.value()));
+}
 
 Variable exp(const Variable& x) {
   return of_output("exp", UnaryOp::exp, x,

@@ -50,6 +50,7 @@ Variable sum_axes(const Variable& x, std::uint32_t reduced, bool keep_axes) {
 Variable extremum(const char* name, kernels::ReduceOp op, const Variable& x, int axis,
                   bool keep_axis) {
   const int at = normalize_axis(axis, x.rank(), name);
+  ops::check_arithmetic(x.value(), name);
   METTLE_CHECK(ShapeError, x.shape()[at] > 0, "{}: axis {} of {} is empty", name, at,
                to_string(x.shape()));
   const std::uint32_t reduced = 1u << at;
@@ -89,6 +90,7 @@ Variable wide_norm(const Variable& x, std::uint32_t reduced) {
 }  // namespace
 
 Variable sum(const Variable& x, std::initializer_list<int> axes, bool keep_axes) {
+  ops::check_arithmetic(x.value(), "sum");
   return sum_axes(x, axis_bits(axes, x.rank(), "sum"), keep_axes);
 }
 
@@ -100,6 +102,7 @@ Variable mean(const Variable& x, std::initializer_list<int> axes, bool keep_axes
 
 Variable sum_to(const Variable& x, const Shape& shape) {
   if (x.shape() == shape) return x;
+  ops::check_arithmetic(x.value(), "sum_to");
   METTLE_CHECK(ShapeError, broadcast_shapes(shape, x.shape(), "sum_to") == x.shape(),
                "sum_to: {} does not broadcast to {}", to_string(shape), to_string(x.shape()));
   const int extra = x.rank() - shape.rank();

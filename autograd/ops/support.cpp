@@ -18,12 +18,26 @@ void check_floating(const Tensor& x, std::string_view operation) {
                "{}: takes floating dtypes, got {}; convert with cast()", operation, describe(x));
 }
 
+void check_arithmetic(const Tensor& x, std::string_view operation) {
+  METTLE_CHECK(DTypeError,
+               is_floating(x.dtype()) || x.dtype() == DType::i64 || x.dtype() == DType::i32,
+               "{}: takes floating dtypes, i64 and i32, got {}; convert with cast()", operation,
+               describe(x));
+}
+
 Shape batch_of(const Shape& shape) { return Shape(shape.span().first(shape.size() - 2)); }
 
 Shape with_matrix(Shape batch, std::int64_t rows, std::int64_t columns) {
   batch.push_back(rows);
   batch.push_back(columns);
   return batch;
+}
+
+Lines lines_of(const Shape& shape, int axis) {
+  Lines lines{1, shape[axis], 1};
+  for (int i = 0; i < axis; ++i) lines.outer *= shape[i];
+  for (int i = axis + 1; i < shape.rank(); ++i) lines.inner *= shape[i];
+  return lines;
 }
 
 Tensor map(kernels::UnaryOp op, const Tensor& x, double alpha, double beta) {
@@ -35,6 +49,7 @@ Tensor map(kernels::UnaryOp op, const Tensor& x, double alpha, double beta) {
 
 Tensor map(kernels::BinaryOp op, const Tensor& a, const Tensor& b, std::string_view operation) {
   check_same(a, b, operation);
+  check_arithmetic(a, operation);
   if (a.shape() == b.shape()) {
     Tensor y = Tensor::empty(a.shape(), a.dtype(), a.device());
     kernels::binary(current_stream(a.device()), {op, a.dtype(), a.data(), b.data(), y.data(),

@@ -15,12 +15,14 @@ void check_same(const Tensor& a, const Tensor& b, std::string_view operation);
 /// A floating dtype, or DTypeError.
 void check_floating(const Tensor& x, std::string_view operation);
 
+/// A floating dtype, i64 or i32, or DTypeError.
+void check_arithmetic(const Tensor& x, std::string_view operation);
 /// The type of sums and statistics: f64 for f64, else f32.
 inline DType wide_dtype(DType dtype) { return dtype == DType::f64 ? DType::f64 : DType::f32; }
 /// f(x), computed in f32 for the 16-bit types and rounded once.
 template <class F> Variable in_wide(const Variable& x, F&& f) {
-  const DType wide = wide_dtype(x.dtype());
-  return wide == x.dtype() ? f(x) : cast(f(cast(x, wide)), x.dtype());
+  const bool narrow = x.dtype() == DType::bf16 || x.dtype() == DType::f16;
+  return narrow ? cast(f(cast(x, DType::f32)), x.dtype()) : f(x);
 }
 /// The losses of single elements, or their mean or sum.
 Variable reduced(const Variable& loss, Reduction reduction);
@@ -29,6 +31,12 @@ Variable reduced(const Variable& loss, Reduction reduction);
 Shape batch_of(const Shape& shape);
 /// A batch of rows x columns matrices.
 Shape with_matrix(Shape batch, std::int64_t rows, std::int64_t columns);
+
+/// A dense tensor seen along one axis: (outer, size, inner).
+struct Lines {
+  std::int64_t outer, size, inner;
+};
+Lines lines_of(const Shape& shape, int axis);
 
 /// op(x) for every element, dense.
 Tensor map(kernels::UnaryOp op, const Tensor& x, double alpha = 1.0, double beta = 0.0);

@@ -8,6 +8,9 @@ void register_kernels() {
   register_elementwise();
   register_reduce();
   register_linalg();
+  register_indexing();
+  register_order();
+  register_scan();
   register_random();
   register_matmul_blocked();
   register_matmul_onednn();
