@@ -14,6 +14,7 @@
 #include "kernels/copy.h"
 #include "kernels/cpu/matmul_shapes.h"
 #include "kernels/cpu/register.h"
+#include "kernels/reduce.h"
 
 namespace mettle::kernels::cpu {
 namespace {
@@ -134,10 +135,43 @@ void run_by_first_axis(const Stream& caller, const MatmulArgs& args) {
   }
 }
 
+constexpr std::int64_t inner_block = 1024;
+
+/// A^T B with a long sum, the gradient of a layer's weights: oneDNN would cut the sum by the number
+/// of threads.
+bool sum_needs_cutting(const MatmulArgs& args) { return args.a_row == 1 && args.k > inner_block; }
+
+/// Cuts the sum at fixed places and adds the parts in order.
+void run_by_inner_blocks(const Stream& caller, const MatmulArgs& args) {
+  const std::int64_t whole = args.k / inner_block, rest = args.k % inner_block;
+  const std::int64_t size = args.m * args.n;
+  const Tensor parts = Tensor::empty({whole + (rest > 0), size}, DType::f32);
+  MatmulArgs part = args;
+  part.c = parts.data();
+  part.k = inner_block;
+  part.batch = {whole};
+  part.a_batch = {inner_block * args.a_column};
+  part.b_batch = {inner_block * args.b_row};
+  run_onednn(caller, part);
+  if (rest > 0) {
+    part.k = rest;
+    part.a = static_cast<const float*>(args.a) + whole * part.a_batch[0];
+    part.b = static_cast<const float*>(args.b) + whole * part.b_batch[0];
+    part.c = static_cast<float*>(parts.data()) + whole * size;
+    part.batch = part.a_batch = part.b_batch = {};
+    run_onednn(caller, part);
+  }
+  reduce(caller, {ReduceOp::sum, DType::f32, parts.data(), args.c, parts.shape(), parts.strides(),
+                  1u << 0});
+}
+
 void run_onednn(const Stream& caller, const MatmulArgs& original) {
   const MatmulArgs args = merge_batch(original);
   if (numel(args.batch) == 0 || args.m == 0 || args.n == 0) return;
-  if (args.batch.rank() > 1) return run_by_first_axis(caller, args);
+  const bool cut = args.dtype == DType::f32 && sum_needs_cutting(args);
+  if (args.batch.rank() > 1 || (cut && args.batch.rank() == 1))
+    return run_by_first_axis(caller, args);
+  if (cut) return run_by_inner_blocks(caller, args);
   thread_local Cache cache;
   thread_local dnnl::stream stream(cpu_engine());
   Product& product = cache.get(args);
@@ -163,6 +197,8 @@ bool onednn_takes(const MatmulArgs& args) {
   const bool type =
       args.dtype == DType::f32 ||
       (args.dtype == DType::bf16 && dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core);
+  // Cut sums are added in f32: 16-bit ones are widened first.
+  if (args.dtype == DType::bf16 && sum_needs_cutting(args)) return false;
   return type && args.k > 0 && args.batch.rank() <= max_batch_rank &&
          is_plain(args.m, args.k, args.a_row, args.a_column) &&
          is_plain(args.k, args.n, args.b_row, args.b_column);

@@ -242,6 +242,26 @@ TEST(Edges, IntegersAreSummedAndComparedExactly) {
   EXPECT_THAT(whole(index_add(x, 1, index_pattern({3}, 1), 1)), ElementsAre(1, 9));
 }
 
+// The gradient of a layer's weights, whose sum over the rows is cut at fixed places.
+TEST(Edges, ALongSumOfATransposedFactor) {
+  for (const DType dtype : {DType::f32, DType::bf16})
+    for (const Shape& rows : {Shape{2500}, Shape{2, 2500}, Shape{3, 1, 2048}}) {
+      Shape left = rows, right = rows;
+      left.push_back(5);
+      right.push_back(7);
+      const Variable a = cast(normal(left, {31, 0}, 0, 1, DType::f64), dtype);
+      const Variable b = cast(normal(right, {31, 1}, 0, 1, DType::f64), dtype);
+      const auto product = [](const Variable& x, const Variable& y) {
+        return matmul(transpose(x, -2, -1), y);
+      };
+      const Variable got = product(a, b);
+      const Variable want = product(cast(a, DType::f64), cast(b, DType::f64));
+      ASSERT_EQ(got.dtype(), dtype);
+      expect_close("product", Buffer(dtype, values_of(got)), Buffer(DType::f64, values_of(want)),
+                   2500);
+    }
+}
+
 TEST(Edges, ScatterAddRoundsSixteenBitSumsOnce) {
   // 256 ones in bf16: a running sum in bf16 would stop at 256, here and with an odd end.
   const Variable ones = full({1, 259}, 1.0, DType::bf16);

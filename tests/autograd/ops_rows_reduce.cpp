@@ -340,7 +340,7 @@ Grid substitute_upper(const Grid& t, const Grid& b) {
 
 std::vector<OpRow> linalg_rows() {
   std::vector<OpRow> rows = {
-      matmul_row("", {{3, 4}, {4, 2}}, {{0, 4}, {4, 2}}, {{130, 140}, {140, 150}}),
+      matmul_row("", {{3, 4}, {4, 2}}, {{0, 4}, {4, 2}}, {{3000, 60}, {60, 50}}),
       matmul_row("inner_empty", {{3, 1}, {1, 2}}, {{3, 0}, {0, 2}}, {{130, 140}, {140, 150}}),
       matmul_row("batch", {{2, 3, 4}, {2, 4, 2}}, {{0, 3, 4}, {0, 4, 2}},
                  {{9, 33, 40}, {9, 40, 35}}),
