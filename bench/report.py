@@ -64,7 +64,8 @@ def section(title, program, patterns, threads, counters, clock):
     # GF/s are made of elapsed time, memory's rates with one thread of processor time.
     shown = [c for c in counters if any(c in row for runs in rows.values() for row in runs)
              and (clock == "real" or "GF/s" not in c)]
-    lines = [f"## {title} (`{program}`)", "", "| row | time | " + " | ".join(shown) + " |", "|---" * (2 + len(shown)) + "|"]
+    lines = [f"## {title} (`{program}`)", "", "| " + " | ".join(["row", "time", *shown]) + " |",
+             "|---" * (2 + len(shown)) + "|"]
     scale = {"ns": 1e-3, "us": 1.0, "ms": 1e3, "s": 1e6}
     for name, runs in rows.items():
         time = statistics.median(row[clock + "_time"] * scale[row["time_unit"]] for row in runs)
@@ -72,7 +73,7 @@ def section(title, program, patterns, threads, counters, clock):
         # A time per operation is in seconds.
         cells = ["" if v is None else compare.readable(v * 1e6) if c == "per_operation" else number(v)
                  for c, v in zip(shown, values)]
-        lines.append(f"| {name} | {compare.readable(time)} | " + " | ".join(cells) + " |")
+        lines.append("| " + " | ".join([name, compare.readable(time), *cells]) + " |")
     return lines + [""]
 
 
@@ -103,7 +104,7 @@ def main():
     if not arguments.without_peers:
         results = compare.compare(rounds=arguments.rounds, seconds=0.1, log=log)
         lines += [f"## Against PyTorch {compare.peer_version()}, one thread (`bench/compare.py`)", "",
-                  f"Medians of {arguments.rounds} rounds in alternation. PyTorch's MAML rows run through its composite attention: its fused "
+                  f"Rounds in alternation: {arguments.rounds}. PyTorch's MAML rows run through its composite attention: its fused "
                   "one has no second derivative. `mlp_vmap` is `torch.func`'s vmap over the tasks of `mlp`.", ""]
         lines += compare.table(results, arguments.clock)
     with open(arguments.out, "w", encoding="utf-8") as file:
