@@ -53,9 +53,10 @@ SelectionRow each(std::string operation, Variable (*f)(const Variable&),
 std::vector<std::int64_t> sorted_positions(const Vec& v, bool ascending) {
   std::vector<std::int64_t> order(v.size());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
+  std::sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
     const double x = v[static_cast<std::size_t>(a)], y = v[static_cast<std::size_t>(b)];
-    if (std::isnan(x) || std::isnan(y)) return !std::isnan(x) && std::isnan(y);
+    if (std::isnan(x) != std::isnan(y)) return std::isnan(y);
+    if (x == y || std::isnan(x)) return a < b;
     return ascending ? x < y : x > y;
   });
   return order;
