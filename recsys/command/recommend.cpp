@@ -99,8 +99,9 @@ std::vector<Pick> best(const std::vector<std::int32_t>& items,
                        const std::vector<ItemPrediction>& predictions, int top) {
   std::vector<Pick> out;
   for (std::size_t i = 0; i < items.size(); ++i) out.push_back({items[i], predictions[i]});
-  std::stable_sort(out.begin(), out.end(), [](const Pick& a, const Pick& b) {
-    return a.prediction.like_probability > b.prediction.like_probability;
+  std::sort(out.begin(), out.end(), [](const Pick& a, const Pick& b) {
+    const double first = a.prediction.like_probability, second = b.prediction.like_probability;
+    return first != second ? first > second : a.item < b.item;
   });
   out.resize(std::min(out.size(), static_cast<std::size_t>(top)));
   return out;

@@ -75,8 +75,10 @@ std::vector<std::int64_t> rating_counts(const Dataset& data) {
 // "Heat (1995), Heat (1972) and 3 more".
 std::string listing(const Dataset& data, std::vector<std::int32_t> items) {
   const std::vector<std::int64_t> counts = rating_counts(data);
-  std::stable_sort(items.begin(), items.end(), [&](std::int32_t a, std::int32_t b) {
-    return counts[static_cast<std::size_t>(a)] > counts[static_cast<std::size_t>(b)];
+  std::sort(items.begin(), items.end(), [&](std::int32_t a, std::int32_t b) {
+    const std::int64_t first = counts[static_cast<std::size_t>(a)];
+    const std::int64_t second = counts[static_cast<std::size_t>(b)];
+    return first != second ? first > second : a < b;
   });
   std::string out;
   const std::size_t shown = std::min(items.size(), kShownCandidates);
