@@ -1,6 +1,8 @@
 # Sourced by the other scripts: the repository root as the working directory, and how they speak.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# Tests run beside each other and beside other programs: threads that spin at barriers would wait for each other.
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 
 say() { printf '\n== %s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
