@@ -36,7 +36,7 @@ Problem mlp() {
                   .forward_flop = 2.0 * tasks * examples * (2 * width * width + width)};
   Generator random(2);
   for (const Linear& layer : {first, second, head}) layer.init(problem.params, random);
-  const auto loss_on = [=](Variable x, Variable y) -> LossFunction {
+  const auto loss_on = [=](const Variable& x, const Variable& y) -> LossFunction {
     return [=](const Params& p) {
       const Variable z = head(p, tanh(second(p, tanh(first(p, x)))));
       return mul(sum(square(sub(z, y))), 1.0 / examples);
@@ -69,7 +69,7 @@ Problem encoder() {
   positions.init(problem.params, random);
   body.init(problem.params, random);
   head.init(problem.params, random);
-  const auto loss_on = [=](Variable ids, Variable y) -> LossFunction {
+  const auto loss_on = [=](const Variable& ids, const Variable& y) -> LossFunction {
     return [=](const Params& p) {
       const Variable& place = p["positions.table"];
       const Variable x = table(p, ids) + (place.rank() == 3 ? unsqueeze(place, 1) : place);

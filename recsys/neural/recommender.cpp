@@ -10,7 +10,7 @@ namespace mettle {
 
 TrainedRecommender::TrainedRecommender(const NeuralConfiguration& configuration,
                                        std::shared_ptr<const FeatureTable> features,
-                                       Learned learned)
+                                       const Learned& learned)
     : configuration_(configuration),
       features_(std::move(features)),
       learned_{learned.weights.detached(), learned.adaptation.detached()},

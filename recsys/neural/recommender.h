@@ -35,7 +35,7 @@ struct ItemPrediction {
 class TrainedRecommender {
  public:
   TrainedRecommender(const NeuralConfiguration& configuration,
-                     std::shared_ptr<const FeatureTable> features, Learned learned);
+                     std::shared_ptr<const FeatureTable> features, const Learned& learned);
 
   /// Fits the map from like logits to probabilities at every support size of kSupportSizes.
   void calibrate(const Dataset& data, std::span<const Episode> validation);

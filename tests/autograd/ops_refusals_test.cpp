@@ -17,7 +17,7 @@ struct Refusal {
 };
 
 template <class E, class F>
-Refusal refusal(std::string name, F call, std::vector<std::string> parts) {
+Refusal refusal(std::string name, const F& call, std::vector<std::string> parts) {
   return {std::move(name), [call] { return message_of<E>(call); }, std::move(parts)};
 }
 
@@ -155,13 +155,13 @@ void families(std::vector<Refusal>& rows) {
 void single(std::vector<Refusal>& rows) {
   const Variable a = full({2, 3}, 1.0), none = full({2, 0}, 1.0);
   const Variable ids = index_pattern({2, 3}, 9);
-  const auto shape = [&](std::string name, auto call, std::vector<std::string> parts) {
+  const auto shape = [&](std::string name, const auto& call, std::vector<std::string> parts) {
     rows.push_back(refusal<ShapeError>(std::move(name), call, std::move(parts)));
   };
-  const auto value = [&](std::string name, auto call, std::vector<std::string> parts) {
+  const auto value = [&](std::string name, const auto& call, std::vector<std::string> parts) {
     rows.push_back(refusal<ValueError>(std::move(name), call, std::move(parts)));
   };
-  const auto dtype = [&](std::string name, auto call, std::vector<std::string> parts) {
+  const auto dtype = [&](std::string name, const auto& call, std::vector<std::string> parts) {
     rows.push_back(refusal<DTypeError>(std::move(name), call, std::move(parts)));
   };
   shape("matmul_inner", [=] { matmul(a, a); }, {"matmul: (2, 3) x (2, 3)", "3 and 2 differ"});

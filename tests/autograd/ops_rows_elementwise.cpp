@@ -7,7 +7,7 @@ namespace {
 using In = std::span<const Variable>;
 using Grids = std::vector<Grid>;
 
-OpRow unary(std::string operation, std::function<Variable(const Variable&)> f,
+OpRow unary(std::string operation, const std::function<Variable(const Variable&)>& f,
             std::function<double(double)> scalar, double low = 0.2, double high = 1.2) {
   return {std::move(operation),
           "",
@@ -92,9 +92,9 @@ std::vector<OpRow> one_argument() {
 
 void with_numbers(std::vector<OpRow>& rows) {
   const auto row = [&](const char* operation, const char* variant,
-                       std::function<Variable(const Variable&)> f,
+                       const std::function<Variable(const Variable&)>& f,
                        std::function<double(double)> scalar) {
-    rows.push_back(unary(operation, std::move(f), std::move(scalar)));
+    rows.push_back(unary(operation, f, std::move(scalar)));
     rows.back().variant = variant;
   };
   row(

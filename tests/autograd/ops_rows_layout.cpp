@@ -11,15 +11,15 @@ using In = std::span<const Variable>;
 using Grids = std::vector<Grid>;
 
 /// y(index) = x(source(index)).
-Oracle moved(std::function<Shape(const Shape&)> shape,
-             std::function<Dims(const Dims&, const Shape&)> source) {
+Oracle moved(const std::function<Shape(const Shape&)>& shape,
+             const std::function<Dims(const Dims&, const Shape&)>& source) {
   return [=](const Grids& x) {
     return make_grid(shape(x[0].shape),
                      [&](const Dims& at) { return x[0].at(source(at, x[0].shape)); });
   };
 }
 
-Oracle reshaped(std::function<Shape(const Shape&)> shape) {
+Oracle reshaped(const std::function<Shape(const Shape&)>& shape) {
   return [=](const Grids& x) { return Grid{shape(x[0].shape), x[0].values}; };
 }
 

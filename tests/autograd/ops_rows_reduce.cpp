@@ -37,7 +37,7 @@ Oracle of_lines(int axis, std::function<double(const Vec&)> f, bool keep = false
 }
 
 /// One number for everything.
-Oracle of_all(std::function<double(const Vec&)> f) {
+Oracle of_all(const std::function<double(const Vec&)>& f) {
   return [=](const Grids& x) { return Grid{{}, {f(x[0].values)}}; };
 }
 

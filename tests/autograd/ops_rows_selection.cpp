@@ -192,7 +192,7 @@ constexpr PhiloxKey key{77, 5};
 
 /// A row without inputs: what f makes has these elements, counted row-major.
 SelectionRow made(std::string operation, std::string variant, const Shape& shape,
-                  std::function<Variable(const Shape&)> f,
+                  const std::function<Variable(const Shape&)>& f,
                   std::function<double(std::int64_t)> element) {
   const auto empty = Shape{0};
   return {std::move(operation),

@@ -165,8 +165,8 @@ Variables gradients_of(const Params& params, unsigned seed) {
 
 TEST(Optimizer, RulesScaleRatesAndDecays) {
   const Params params = small_model(DType::f64);
-  const Variable weight = params["layer.weight"], bias = params["layer.bias"],
-                 head = params["head.weight"];
+  const Variable &weight = params["layer.weight"], &bias = params["layer.bias"],
+                 &head = params["head.weight"];
   const Vec w = values_of(weight), b = values_of(bias), h = values_of(head);
   AdamW adamw(params, {.weight_decay = 0.5}, [](std::string_view name, const Shape& shape) {
     ParameterRule rule = decay_matrices_only(name, shape);
@@ -348,7 +348,8 @@ TEST(Clip, GradientsThatAreNotFiniteNeverReachTheWeights) {
 TEST(Optimizer, RefusesBeforeAnyWork) {
   const Params params = small_model();
   AdamW adamw(params);
-  const Variables good = gradients_of(params, 1), values = params.values();
+  const Variables good = gradients_of(params, 1);
+  const Variables& values = params.values();
   std::vector<Vec> before;
   for (const Variable& v : values) before.push_back(values_of(v));
   const auto step_with = [&](std::size_t index, const Variable& gradient) {
