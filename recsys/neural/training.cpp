@@ -52,7 +52,7 @@ std::optional<TrainedRecommender> NeuralTraining::train(NeuralMethod method) {
                   options_.meta.trainer, stream_seed(options_.seed, meta_stream), hooks_,
                   checkpoint(stage.name()), identity(stage.name()));
   if (!result.finished) return std::nullopt;
-  return finished(method, options_.adaptation, std::move(result.best));
+  return finished(method, options_.adaptation, result.best);
 }
 
 bool NeuralTraining::train_joint() {
@@ -70,13 +70,13 @@ bool NeuralTraining::train_joint() {
 
 TrainedRecommender NeuralTraining::finished(NeuralMethod method,
                                             const AdaptationOptions& adaptation,
-                                            Learned learned) const {
+                                            const Learned& learned) const {
   TrainedRecommender out({.method = method,
                           .features = options_.features,
                           .model = options_.model,
                           .adaptation = adaptation,
                           .seed = options_.seed},
-                         features_, std::move(learned));
+                         features_, learned);
   out.calibrate(data_, split_.validation);
   return out;
 }

@@ -38,7 +38,7 @@ class NeuralTraining {
   std::filesystem::path checkpoint(std::string_view stage) const;
   std::string identity(std::string_view stage) const;
   TrainedRecommender finished(NeuralMethod method, const AdaptationOptions& adaptation,
-                              Learned learned) const;
+                              const Learned& learned) const;
 
   const Dataset& data_;
   const ColdStartSplit& split_;
