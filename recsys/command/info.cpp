@@ -8,6 +8,7 @@
 #include "engine/kernel_slot.h"
 #include "engine/parallel.h"
 #include "kernels/builtin.h"
+#include "kernels/simd.h"
 #include "recsys/command/build_facts.h"
 #include "recsys/command/command.h"
 #include "recsys/command/config_file.h"
@@ -53,7 +54,7 @@ ordered_json collect() {
           {"cuda", nullptr},
           {"cores", std::thread::hardware_concurrency()},
           {"threads", threads()},
-          {"simd", simd_level()},
+          {"simd", kernels::simd_level()},
           {"libraries", library_versions()},
           {"kernels", kernel_slots()}};
 }

@@ -9,10 +9,8 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/parallel.h"
-#include "kernels/cpu/simd_targets.h"
+#include "kernels/simd.h"
 #include "recsys/command/build_facts.h"
-// The list of targets depends on the line above.
-#include "hwy/highway.h"
 
 namespace mettle::command {
 
@@ -24,11 +22,6 @@ std::string cpu_name() {
     if (line.starts_with(key) && colon != std::string::npos) return line.substr(colon + 2);
   }
   return "unknown";
-}
-
-std::string simd_level() {
-  const std::int64_t usable = hwy::SupportedTargets() & HWY_TARGETS;
-  return hwy::TargetName(usable & -usable);  // lower bits are better targets
 }
 
 double peak_rss_mb() {
@@ -48,7 +41,7 @@ double Stopwatch::seconds() const {
 nlohmann::json run_facts(const Stopwatch& since_start) {
   return {{"version", kVersion},         {"commit", kCommit},
           {"date", utc_now()},           {"device", "cpu"},
-          {"cpu", cpu_name()},           {"simd", simd_level()},
+          {"cpu", cpu_name()},           {"simd", kernels::simd_level()},
           {"threads", threads()},        {"wall_s", since_start.seconds()},
           {"peak_rss_mb", peak_rss_mb()}};
 }

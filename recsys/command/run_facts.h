@@ -9,8 +9,6 @@ namespace mettle::command {
 
 /// Model name of the processor, "unknown" where the system does not tell.
 std::string cpu_name();
-/// The best SIMD target of the CPU kernels on this machine, as Highway calls it: "AVX2", "AVX3".
-std::string simd_level();
 /// Largest resident memory of this process so far, in MiB.
 double peak_rss_mb();
 /// "2026-11-24T13:05:00Z".
