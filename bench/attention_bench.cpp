@@ -11,6 +11,7 @@
 #include <cmath>
 #include <vector>
 
+#include "bench/add_all.h"
 #include "bench/fma_probe.h"
 #include "engine/parallel.h"
 #include "kernels/attention.h"
@@ -104,6 +105,8 @@ void add(const char* name, const Size& s, int products, Step step) {
       ->UseRealTime();
 }
 
+}  // namespace
+
 void add_all() {
   const Size sizes[] = {
       {DType::f32, 8, 12, 512, 64},       {DType::f32, 8, 12, 128, 64},
@@ -124,14 +127,4 @@ void add_all() {
   }
 }
 
-}  // namespace
 }  // namespace mettle::bench
-
-int main(int argc, char** argv) {
-  mettle::bench::add_all();
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
-  benchmark::RunSpecifiedBenchmarks();
-  benchmark::Shutdown();
-  return 0;
-}

@@ -11,6 +11,7 @@
 #include <fmt/core.h>
 
 #include "autograd/ops.h"
+#include "bench/add_all.h"
 #include "bench/fma_probe.h"
 #include "engine/allocator.h"
 #include "engine/parallel.h"
@@ -95,7 +96,6 @@ void run(benchmark::State& state, Problem (*make)(), AdaptOptions options) {
   options.tasks = problem.tasks;
   Allocator& memory = allocator(Device::cpu());
   const std::size_t before = memory.stats().live_bytes;
-  std::size_t high = 0;
   const auto step = [&] {
     const MetaGradient g =
         meta_gradient(problem.params, rates, problem.support, problem.query, options);
@@ -103,7 +103,7 @@ void run(benchmark::State& state, Problem (*make)(), AdaptOptions options) {
   };
   step();  // fills the allocator's cache and the products' primitives
   for (auto _ : state) step();
-  high = memory.stats().peak_live_bytes;
+  const std::size_t high = memory.stats().peak_live_bytes;
   const double steps = options.steps;
   double passes = 3 * (steps + 1);
   if (options.order == MetaOrder::second) passes += 6 * steps;
@@ -124,6 +124,8 @@ void add(const char* name, Problem (*make)(), const AdaptOptions& options) {
       ->UseRealTime();
 }
 
+}  // namespace
+
 void add_all() {
   const AdaptOptions variants[] = {
       {.steps = 1, .order = MetaOrder::first},
@@ -136,14 +138,4 @@ void add_all() {
   for (const AdaptOptions& options : variants) add("encoder", encoder, options);
 }
 
-}  // namespace
 }  // namespace mettle::bench
-
-int main(int argc, char** argv) {
-  mettle::bench::add_all();
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
-  benchmark::RunSpecifiedBenchmarks();
-  benchmark::Shutdown();
-  return 0;
-}

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/add_all.h"
 #include "bench/memory_bound.h"
 #include "kernels/bce_with_logits.h"
 #include "kernels/bias_gelu.h"
@@ -190,6 +191,8 @@ template <class F, class... A> void add(const std::string& name, F f, A... argum
   row->Unit(benchmark::kMicrosecond)->Apply(clock_of_the_probe);
 }
 
+}  // namespace
+
 void add_all() {
   add("layer_norm/forward/4096x768", layer_norm_fwd);
   add("layer_norm/backward/4096x768", layer_norm_bwd);
@@ -217,14 +220,4 @@ void add_all() {
     add("elementwise/" + std::string(name) + "/4096x768", elementwise, op);
 }
 
-}  // namespace
 }  // namespace mettle::bench
-
-int main(int argc, char** argv) {
-  mettle::bench::add_all();
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
-  benchmark::RunSpecifiedBenchmarks();
-  benchmark::Shutdown();
-  return 0;
-}

@@ -10,6 +10,7 @@
 #include "autograd/fused.h"
 #include "autograd/grad.h"
 #include "autograd/ops.h"
+#include "bench/add_all.h"
 #include "models/optimizer.h"
 
 namespace mettle::bench {
@@ -157,6 +158,8 @@ void adamw(benchmark::State& state) {
   for (auto _ : state) optimizer.step(params.values(), gradients, 1e-4);
 }
 
+}  // namespace
+
 void add_all() {
   add_small();
   add_memory_bound();
@@ -166,14 +169,4 @@ void add_all() {
   benchmark::RegisterBenchmark("adamw/24.4M", adamw)->Unit(benchmark::kMicrosecond)->UseRealTime();
 }
 
-}  // namespace
 }  // namespace mettle::bench
-
-int main(int argc, char** argv) {
-  mettle::bench::add_all();
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
-  benchmark::RunSpecifiedBenchmarks();
-  benchmark::Shutdown();
-  return 0;
-}

@@ -8,6 +8,7 @@
 
 #include "autograd/grad.h"
 #include "autograd/ops.h"
+#include "bench/add_all.h"
 
 namespace mettle::bench {
 namespace {
@@ -66,6 +67,8 @@ void add(const char* name, std::initializer_list<std::int64_t> sizes, F f, A... 
   row->Unit(benchmark::kNanosecond);
 }
 
+}  // namespace
+
 void add_all() {
   const Operation plus = mettle::add, times = mettle::mul;
   const auto sizes = {std::int64_t{1}, std::int64_t{16}, std::int64_t{256}};
@@ -80,14 +83,4 @@ void add_all() {
   add("cube/second_derivative", {8}, second_order);
 }
 
-}  // namespace
 }  // namespace mettle::bench
-
-int main(int argc, char** argv) {
-  mettle::bench::add_all();
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
-  benchmark::RunSpecifiedBenchmarks();
-  benchmark::Shutdown();
-  return 0;
-}
