@@ -2,6 +2,8 @@
 # SOURCE is no git checkout of its own (a tarball), "-modified" appended where tracked files differ from the commit.
 #   cmake -DSOURCE=... -DOUTPUT=... -DVERSION=... -DBUILD_TYPE=... -P BuildFacts.cmake
 
+include(${CMAKE_CURRENT_LIST_DIR}/WriteIfDifferent.cmake)
+
 function(git result)
   execute_process(COMMAND git -C ${SOURCE} ${ARGN}
     OUTPUT_VARIABLE text OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET RESULT_VARIABLE status)
@@ -34,10 +36,4 @@ inline constexpr char kBuildType[] = \"${BUILD_TYPE}\";
 
 }  // namespace mettle::command
 ")
-set(there "")
-if(EXISTS ${OUTPUT})
-  file(READ ${OUTPUT} there)
-endif()
-if(NOT text STREQUAL there)
-  file(WRITE ${OUTPUT} "${text}")
-endif()
+write_if_different(${OUTPUT} "${text}")

@@ -18,7 +18,7 @@ add_custom_command(OUTPUT ${METTLE_MIRROR}/headers.stamp
   COMMAND ${CMAKE_COMMAND} -DSOURCE=${PROJECT_SOURCE_DIR} -DOUTPUT=${METTLE_MIRROR} "-DHEADERS=${METTLE_HEADERS}"
           -P ${PROJECT_SOURCE_DIR}/cmake/MirrorHeaders.cmake
   COMMAND ${CMAKE_COMMAND} -E touch ${METTLE_MIRROR}/headers.stamp
-  DEPENDS ${METTLE_HEADER_FILES} cmake/MirrorHeaders.cmake
+  DEPENDS ${METTLE_HEADER_FILES} cmake/MirrorHeaders.cmake cmake/WriteIfDifferent.cmake
   COMMENT "Public headers" VERBATIM)
 add_custom_target(mettle_headers ALL DEPENDS ${METTLE_MIRROR}/headers.stamp)
 

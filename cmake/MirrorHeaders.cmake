@@ -2,16 +2,7 @@
 # that a user's own folders called engine/ or models/ never collide with ours. Also writes the umbrella, mettle.h.
 #   cmake -DSOURCE=... -DOUTPUT=... -DHEADERS=a.h;b.h -P MirrorHeaders.cmake
 
-# An unchanged header keeps its time, so that nothing is rebuilt.
-function(write_if_different path text)
-  set(there "")
-  if(EXISTS ${path})
-    file(READ ${path} there)
-  endif()
-  if(NOT text STREQUAL there)
-    file(WRITE ${path} "${text}")
-  endif()
-endfunction()
+include(${CMAKE_CURRENT_LIST_DIR}/WriteIfDifferent.cmake)
 
 file(GLOB_RECURSE stale RELATIVE ${OUTPUT}/mettle ${OUTPUT}/mettle/*.h)
 list(REMOVE_ITEM stale ${HEADERS} mettle.h)
