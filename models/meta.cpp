@@ -29,20 +29,23 @@ Variables with_adapted(Variables all, std::span<const std::size_t> adapted,
   return all;
 }
 
+/// d(support_loss(params))/d(weights), null where there is none; recorded itself on demand.
+Variables slopes_of(const LossFunction& support_loss, const Params& params,
+                    const Variables& weights, bool record_gradient) {
+  const GradMode on(true);
+  const Variable loss = support_loss(params);
+  METTLE_CHECK(ShapeError, loss.numel() == 1,
+               "adapt: the support loss has shape {}; it must be a scalar",
+               to_string(loss.shape()));
+  return grad(loss, weights, {.create_graph = record_gradient, .allow_unused = true});
+}
+
 /// The adapted parameters after one step. They require gradients in `params`.
 Variables step(const Params& params, const Params& rates, std::span<const std::size_t> adapted,
                const LossFunction& support_loss, bool record_gradient) {
   Variables weights;
   for (const std::size_t i : adapted) weights.push_back(params.values()[i]);
-  const auto gradient = [&] {
-    const GradMode on(true);
-    const Variable loss = support_loss(params);
-    METTLE_CHECK(ShapeError, loss.numel() == 1,
-                 "adapt: the support loss has shape {}; it must be a scalar",
-                 to_string(loss.shape()));
-    return grad(loss, weights, {.create_graph = record_gradient, .allow_unused = true});
-  };
-  const Variables slopes = gradient();
+  const Variables slopes = slopes_of(support_loss, params, weights, record_gradient);
   for (std::size_t j = 0; j < adapted.size(); ++j) {
     METTLE_CHECK(AutogradError, slopes[j].defined(),
                  "adapt: the support loss does not depend on '{}'; leave it out of the rates",
