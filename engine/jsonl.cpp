@@ -34,6 +34,20 @@ Json to_json(const JsonValue& value) {
 
 }  // namespace
 
+std::size_t bytes_before_step(std::string_view text, std::int64_t first_step,
+                              std::string_view name) {
+  std::size_t kept = 0;
+  for (int line = 1; kept < text.size(); ++line) {
+    const std::size_t end = text.find('\n', kept);
+    if (end == std::string_view::npos) break;
+    const auto step = step_of(text.substr(kept, end - kept));
+    METTLE_CHECK(FileError, step, "{}:{}: not a JSON object with an integer \"step\"", name, line);
+    if (*step >= first_step) break;
+    kept = end + 1;
+  }
+  return kept;
+}
+
 JsonlWriter::JsonlWriter(const std::filesystem::path& path, std::int64_t first_step)
     : name_(path.string()),
       file_(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666)),
@@ -44,16 +58,7 @@ JsonlWriter::JsonlWriter(const std::filesystem::path& path, std::int64_t first_s
 }
 
 void JsonlWriter::resume(std::int64_t first_step) {
-  const std::string text = read_file(name_);
-  std::size_t kept = 0;
-  for (int line = 1; kept < text.size(); ++line) {
-    const std::size_t end = text.find('\n', kept);
-    if (end == std::string::npos) break;
-    const auto step = step_of(std::string_view(text).substr(kept, end - kept));
-    METTLE_CHECK(FileError, step, "{}:{}: not a JSON object with an integer \"step\"", name_, line);
-    if (*step >= first_step) break;
-    kept = end + 1;
-  }
+  const std::size_t kept = bytes_before_step(read_file(name_), first_step, name_);
   METTLE_CHECK(FileError, ::ftruncate(file_.get(), static_cast<off_t>(kept)) == 0,
                "{}: cannot be cut to {} bytes: {}", name_, kept,
                std::generic_category().message(errno));

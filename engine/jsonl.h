@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -17,6 +18,12 @@ namespace mettle {
 using JsonValue = std::variant<bool, std::int64_t, double, std::string>;
 /// Fields in the order in which they are to stand.
 using JsonRecord = std::vector<std::pair<std::string, JsonValue>>;
+
+/// How many bytes of a file's text stand before the records of `first_step` and later ones and
+/// before a last line without an end: what a run that goes on with `first_step` keeps. FileError,
+/// begun by `name` and the line, for a line before them that is no record.
+std::size_t bytes_before_step(std::string_view text, std::int64_t first_step,
+                              std::string_view name);
 
 class JsonlWriter {
  public:

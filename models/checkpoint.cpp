@@ -30,6 +30,7 @@ constexpr std::string_view kNotePrefix = "note.";
 constexpr std::string_view kFilePrefix = "step-";
 constexpr std::string_view kFileSuffix = ".safetensors";
 constexpr const char* kBestFile = "best.safetensors";
+constexpr const char* kAsideSuffix = ".abandoned";
 
 // CRC-32 of a safetensors file's content: every text with its end, every tensor's elements. Sizes
 // and dtypes need no mention, they are checked against the file's length.
@@ -51,22 +52,6 @@ class Checksum {
   }
   uLong value_ = crc32_z(0, nullptr, 0);
 };
-
-std::string checksum_of(const TensorFile& content) {
-  Checksum sum;
-  for (const auto& [key, value] : content.metadata) {
-    if (key == kChecksum) continue;
-    sum.add(key);
-    sum.add(value);
-  }
-  for (const auto& [name, tensor] : content.tensors) {
-    sum.add(name);
-    sum.add(to_string(tensor.dtype()));
-    sum.add(to_string(tensor.shape()));
-    sum.add(tensor);
-  }
-  return sum.text();
-}
 
 const std::string& field(const TensorFile& content, const char* key, const std::string& file) {
   const auto found = content.metadata.find(key);
@@ -109,6 +94,27 @@ std::vector<SavedStep> saved_steps(const fs::path& folder) {
   std::sort(steps.begin(), steps.end(),
             [](const auto& a, const auto& b) { return a.step > b.step; });
   return steps;
+}
+
+fs::path step_file(const fs::path& folder, std::int64_t step) {
+  return folder / fmt::format("{}{:012}{}", kFilePrefix, step, kFileSuffix);
+}
+
+// Renames a checkpoint so that nothing takes it for one of the run that begins, over no other file.
+void set_aside(const fs::path& file) {
+  fs::path aside = file;
+  aside += kAsideSuffix;
+  for (int n = 2; fs::exists(fs::symlink_status(aside)); ++n)
+    aside = fmt::format("{}{}-{}", file.string(), kAsideSuffix, n);
+  std::error_code error;
+  fs::rename(file, aside, error);
+  METTLE_CHECK(
+      FileError, !error,
+      "{}: a checkpoint of another run, which cannot be renamed to {}: {}; move it away or "
+      "give another folder",
+      file.string(), aside.filename().string(), error.message());
+  log_warning("{}: a checkpoint of another run, set aside as {}", file.string(),
+              aside.filename().string());
 }
 
 }  // namespace
@@ -162,18 +168,36 @@ void save_checkpoint(const fs::path& file, const Checkpoint& checkpoint) {
       content.tensors.emplace(fmt::format("{}/{}", group, name), tensor);
     }
   }
-  content.metadata[kChecksum] = checksum_of(content);
+  content.metadata[kChecksum] = checkpoint_checksum(content);
   write_safetensors(file, content);
 }
 
+std::string checkpoint_checksum(const TensorFile& content) {
+  Checksum sum;
+  for (const auto& [key, value] : content.metadata) {
+    if (key == kChecksum) continue;
+    sum.add(key);
+    sum.add(value);
+  }
+  for (const auto& [name, tensor] : content.tensors) {
+    sum.add(name);
+    sum.add(to_string(tensor.dtype()));
+    sum.add(to_string(tensor.shape()));
+    sum.add(tensor);
+  }
+  return sum.text();
+}
+
 Checkpoint load_checkpoint(const fs::path& file) {
-  const std::string name = file.string();
-  const TensorFile content = read_safetensors(file);
+  return parse_checkpoint(read_safetensors(file), file.string());
+}
+
+Checkpoint parse_checkpoint(const TensorFile& content, const std::string& name) {
   const std::string& version = field(content, kVersionKey, name);
   METTLE_CHECK(FileError, version == kVersion,
                "{}: a checkpoint of version '{}', this program reads version {}", name, version,
                kVersion);
-  METTLE_CHECK(FileError, field(content, kChecksum, name) == checksum_of(content),
+  METTLE_CHECK(FileError, field(content, kChecksum, name) == checkpoint_checksum(content),
                "{}: damaged: its checksum does not fit its content", name);
   Checkpoint checkpoint;
   checkpoint.step = number_field<std::int64_t>(content, kStep, name);
@@ -212,7 +236,8 @@ std::optional<Checkpoint> best_checkpoint(const fs::path& folder) {
   return load_checkpoint(file);
 }
 
-CheckpointWriter::CheckpointWriter(fs::path folder, int keep)
+CheckpointWriter::CheckpointWriter(fs::path folder, int keep,
+                                   std::optional<std::int64_t> resumed_from)
     : folder_(std::move(folder)), keep_(keep) {
   METTLE_CHECK(ValueError, keep >= 1, "CheckpointWriter: keep {} checkpoints, at least 1", keep);
   std::error_code error;
@@ -220,18 +245,40 @@ CheckpointWriter::CheckpointWriter(fs::path folder, int keep)
   METTLE_CHECK(FileError, !error, "{}: the folder cannot be made: {}", folder_.string(),
                error.message());
   remove_abandoned(folder_);
+  set_aside_others(resumed_from);
+  for (const SavedStep& saved : saved_steps(folder_)) steps_.push_back(saved.step);
+  std::reverse(steps_.begin(), steps_.end());
+}
+
+void CheckpointWriter::set_aside_others(std::optional<std::int64_t> resumed_from) const {
+  for (const SavedStep& saved : saved_steps(folder_))
+    if (!resumed_from || saved.step > *resumed_from) set_aside(saved.file);
+  const fs::path best = folder_ / kBestFile;
+  std::error_code error;
+  if (!fs::exists(best, error)) return;
+  try {
+    if (resumed_from && load_checkpoint(best).step <= *resumed_from) return;
+  } catch (const FileError& damage) {
+    log_warning("the best checkpoint is damaged: {}", damage.message());
+  }
+  set_aside(best);
 }
 
 fs::path CheckpointWriter::save(const Checkpoint& checkpoint) {
-  fs::path file = folder_ / fmt::format("{}{:012}{}", kFilePrefix, checkpoint.step, kFileSuffix);
+  METTLE_CHECK(ValueError, steps_.empty() || checkpoint.step >= steps_.back(),
+               "{}: a checkpoint of step {} after one of step {}; make a CheckpointWriter that is "
+               "told from which step the run goes on",
+               folder_.string(), checkpoint.step, steps_.back());
+  const fs::path file = step_file(folder_, checkpoint.step);
   save_checkpoint(file, checkpoint);
-  int kept = 0;
-  for (const SavedStep& saved : saved_steps(folder_)) {
-    const bool keeps = saved.step <= checkpoint.step && kept < keep_;
-    kept += keeps;
+  if (steps_.empty() || checkpoint.step > steps_.back()) steps_.push_back(checkpoint.step);
+  while (std::ssize(steps_) > keep_) {
+    const fs::path old = step_file(folder_, steps_.front());
     std::error_code error;  // what cannot be removed costs room, not safety
-    if (!keeps && !fs::remove(saved.file, error))
-      log_warning("{}: old checkpoint cannot be removed: {}", saved.file.string(), error.message());
+    fs::remove(old, error);
+    if (error)
+      log_warning("{}: old checkpoint cannot be removed: {}", old.string(), error.message());
+    steps_.erase(steps_.begin());
   }
   return file;
 }

@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "engine/random.h"
 #include "engine/tensor.h"
@@ -16,6 +17,7 @@
 namespace mettle {
 
 using NamedTensors = std::map<std::string, Tensor>;
+struct TensorFile;
 
 /// Everything that later steps depend on. Tensors are views: saving copies none of them.
 struct Checkpoint {
@@ -39,6 +41,10 @@ Params params_like(const Params& like, const NamedTensors& tensors);
 void save_checkpoint(const std::filesystem::path& file, const Checkpoint& checkpoint);
 /// FileError when the file cannot be read, is damaged in any bit, or is no checkpoint.
 Checkpoint load_checkpoint(const std::filesystem::path& file);
+/// The same from what read_safetensors() gave. `name` begins the error messages.
+Checkpoint parse_checkpoint(const TensorFile& content, const std::string& name);
+/// CRC-32 of all but the entry "checksum", as it stands there.
+std::string checkpoint_checksum(const TensorFile& content);
 
 /// The newest checkpoint of a folder that is valid; damaged ones are skipped with a warning in the
 /// log. Nothing when there is none at all, FileError when all of them are damaged: a run that has
@@ -47,23 +53,33 @@ std::optional<Checkpoint> latest_checkpoint(const std::filesystem::path& folder)
 /// The checkpoint that save_best() saved last, if any. FileError when it is damaged.
 std::optional<Checkpoint> best_checkpoint(const std::filesystem::path& folder);
 
-/// The checkpoints of one run, in a folder that this run alone writes to.
+/// The checkpoints of one run, in a folder that this run alone writes to. It removes none that the
+/// run did not write.
 class CheckpointWriter {
  public:
+  /// For a new run, or for one that goes on from the checkpoint of step `resumed_from`, as
+  /// latest_checkpoint() told: checkpoints up to that step are the run's own. All others, and a
+  /// best one that is not of the run, are set aside: renamed to NAME.abandoned (NAME.abandoned-2
+  /// and so on where there is one), which no function here reads, with a warning in the log.
   /// Makes the folder where it is missing and removes unfinished files that a killed run left.
-  /// FileError when it cannot be made; ValueError unless keep >= 1.
-  explicit CheckpointWriter(std::filesystem::path folder, int keep = 2);
+  /// FileError when it cannot be made or a file cannot be renamed; ValueError unless keep >= 1.
+  explicit CheckpointWriter(std::filesystem::path folder, int keep = 2,
+                            std::optional<std::int64_t> resumed_from = {});
 
-  /// Saves folder/step-STEP.safetensors and returns its path. Only then are older ones removed, but
-  /// for the newest `keep`, and those of later steps, which belong to a run that was taken up again
-  /// before them. Errors as save_checkpoint(), nothing being removed then.
+  /// Saves folder/step-STEP.safetensors and returns its path. Only then are the run's older ones
+  /// removed, but for the newest `keep`. ValueError for a step below the last one: a run that is
+  /// taken up again before it needs a writer of its own. Errors as save_checkpoint(), nothing being
+  /// removed then.
   std::filesystem::path save(const Checkpoint& checkpoint);
   /// Saves folder/best.safetensors, which stays until a better one replaces it.
   std::filesystem::path save_best(const Checkpoint& checkpoint);
 
  private:
+  void set_aside_others(std::optional<std::int64_t> resumed_from) const;
+
   std::filesystem::path folder_;
   int keep_;
+  std::vector<std::int64_t> steps_;  // of the run's checkpoints, ascending
 };
 
 }  // namespace mettle

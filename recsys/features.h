@@ -34,6 +34,8 @@ struct FeatureSizes {
   int words = 0;
   int years = 0;  // buckets of five years
   int ids = 0;    // rows of the id table, 0 without ids
+
+  bool operator==(const FeatureSizes&) const = default;
 };
 
 /// Facts of a list of (user, item) rows, shape (..., width) each; null where the sizes say 0.

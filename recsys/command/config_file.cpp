@@ -65,8 +65,9 @@ void apply_entry(CLI::App& subcommand, const std::string& where, const std::stri
   }
 }
 
-void apply_config(CLI::App& subcommand, const std::string& file) {
-  const std::string text = reading_input([&] { return read_text_file(file); });
+}  // namespace
+
+void apply_config(CLI::App& subcommand, const std::string& text, const std::string& file) {
   toml::table table;
   try {
     table = toml::parse(text, file);
@@ -77,12 +78,13 @@ void apply_config(CLI::App& subcommand, const std::string& file) {
     apply_entry(subcommand, place(file, key.source()), std::string(key.str()), value);
 }
 
-}  // namespace
-
 void add_config_option(CLI::App& subcommand) {
   subcommand
       .add_option_function<std::string>(
-          kConfigFlag, [&subcommand](const std::string& file) { apply_config(subcommand, file); },
+          kConfigFlag,
+          [&subcommand](const std::string& file) {
+            apply_config(subcommand, reading_input([&] { return read_text_file(file); }), file);
+          },
           "TOML file with any of these options as keys; flags override it")
       ->type_name("FILE");
 }

@@ -74,7 +74,8 @@ class Evaluation {
     const ColdStartSplit users = split_users(data_, seed, options_.draws, options_.k.back());
     EvaluationTable of_seed;
     if (!run_baselines(users, of_seed) || !run_neural(users, of_seed)) return false;
-    if (model_) evaluate_recommender(*model_, data_, users, options_.k, of_seed);
+    if (model_)
+      reading_input([&] { evaluate_recommender(*model_, data_, users, options_.k, of_seed); });
     for (const EvaluationTable::Row* row : of_seed.rows())
       table_.add(row->method, row->k, row->results);
     for (nlohmann::json row : to_json(of_seed)) {

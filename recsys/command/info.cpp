@@ -15,6 +15,7 @@
 #include "recsys/command/options.h"
 #include "recsys/command/run_facts.h"
 #include "recsys/command/versions.h"
+#include "recsys/neural/recommender_file.h"
 
 namespace mettle::command {
 namespace {
@@ -23,6 +24,7 @@ using nlohmann::ordered_json;
 
 struct InfoOptions {
   MachineOptions machine;
+  std::string model;  // a file; empty: none
   bool json = false;
 };
 
@@ -59,10 +61,36 @@ ordered_json collect() {
           {"kernels", kernel_slots()}};
 }
 
+void line(std::string_view name, std::string_view value) { fmt::print("{:<10} {}\n", name, value); }
+
+// What a model file says of itself; the file is checked as for use.
+ordered_json describe_model(const std::string& path) {
+  const RecommenderFile file = reading_input([&] { return read_recommender(path); });
+  const NeuralConfiguration& made = file.configuration.options;
+  return {{"file", path},
+          {"method", method_name(made.method)},
+          {"seed", made.seed},
+          {"items", file.item_count()},
+          {"weights", file.learned.weights.numel() + file.learned.adaptation.numel()},
+          {"dim", made.model.dim},
+          {"layers", made.model.layers},
+          {"heads", made.model.heads},
+          {"hidden", made.model.hidden},
+          {"inner_steps", made.adaptation.steps}};
+}
+
+void print_model(const ordered_json& m) {
+  line("model", m["file"].get<std::string>());
+  line("",
+       fmt::format("method {}, trained with --seed {} on {} items", m["method"].get<std::string>(),
+                   m["seed"].get<std::uint64_t>(), m["items"].get<std::int64_t>()));
+  line("",
+       fmt::format("{} weights: --dim {} --layers {} --heads {} --hidden {} --inner-steps {}",
+                   m["weights"].get<std::int64_t>(), m["dim"].get<int>(), m["layers"].get<int>(),
+                   m["heads"].get<int>(), m["hidden"].get<int>(), m["inner_steps"].get<int>()));
+}
+
 void print_text(const ordered_json& info) {
-  const auto line = [](std::string_view name, std::string_view value) {
-    fmt::print("{:<10} {}\n", name, value);
-  };
   line("mettle", fmt::format("{}, commit {}, {} build, {}", info["version"].get<std::string>(),
                              info["commit"].get<std::string>(), info["build"].get<std::string>(),
                              info["compiler"].get<std::string>()));
@@ -76,6 +104,7 @@ void print_text(const ordered_json& info) {
     libraries +=
         fmt::format("{}{} {}", libraries.empty() ? "" : ", ", name, version.get<std::string>());
   line("libraries", libraries);
+  if (info.contains("model")) print_model(info["model"]);
   fmt::print(
       "\nkernel slots, variants in the order in which they are tried; the first that takes the "
       "arguments runs.\nMETTLE_KERNEL=slot=variant,... puts one first.\n");
@@ -89,7 +118,8 @@ void print_text(const ordered_json& info) {
 
 ExitCode run(const InfoOptions& options) {
   apply(options.machine);
-  const ordered_json info = collect();
+  ordered_json info = collect();
+  if (!options.model.empty()) info["model"] = describe_model(options.model);
   if (options.json)
     fmt::print("{}\n", info.dump(2));
   else
@@ -101,14 +131,18 @@ ExitCode run(const InfoOptions& options) {
 
 Subcommand add_info(CLI::App& program) {
   auto options = std::make_shared<InfoOptions>();
-  CLI::App* app =
-      program.add_subcommand("info", "Version, devices, SIMD level, kernels and libraries");
+  CLI::App* app = program.add_subcommand(
+      "info", "Version, devices, SIMD level, kernels and libraries; what a model file holds");
   add_config_option(*app);
   add_machine_options(*app, options->machine);
+  app->add_option("--model", options->model,
+                  "file that `mettle train` wrote, to check and describe")
+      ->type_name("FILE");
   app->add_flag("--json", options->json, "print JSON");
   app->footer(
       examples("  mettle info\n"
                "  mettle info --json\n"
+               "  mettle info --model out/maml/model.safetensors\n"
                "  METTLE_KERNEL=matmul=blocked mettle info\n"));
   return {app, [options] { return run(*options); }};
 }

@@ -38,8 +38,9 @@ void add_neural_options(CLI::App& subcommand, NeuralTrainingOptions& options) {
            "of the weights in meta-training");
   add_rate(subcommand, "--joint-learning-rate", options.joint.trainer.learning_rate,
            "of the weights in joint training");
-  add_count(subcommand, "--inner-steps", options.adaptation.steps,
-            "gradient steps that adapt to a user");
+  add(subcommand, "--inner-steps", options.adaptation.steps, "gradient steps that adapt to a user")
+      ->check(CLI::Range(1, kMaxInnerSteps))
+      ->type_name("N");
   add_rate(subcommand, "--inner-rate", options.adaptation.head_rate,
            "the head's rate in these steps before training learns it");
   add_count(subcommand, "--dim", options.model.dim, "size of a token");

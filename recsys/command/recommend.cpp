@@ -2,15 +2,13 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <charconv>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "recsys/command/command.h"
 #include "recsys/command/config_file.h"
 #include "recsys/command/options.h"
-#include "recsys/command/suggest.h"
+#include "recsys/command/rates.h"
 #include "recsys/command/titles.h"
 #include "recsys/neural/recommender.h"
 
@@ -34,46 +32,6 @@ struct Pick {
   std::int32_t item;
   ItemPrediction prediction;
 };
-
-ItemRating parse_rate(const Dataset& data, const std::string& text) {
-  const auto equals = text.rfind('=');
-  METTLE_CHECK(InputError, equals != std::string::npos && equals > 0,
-               "--rate '{}': write TITLE=STARS, as in --rate \"Toy Story=5\"", text);
-  double stars = 0.0;
-  const char* end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data() + equals + 1, end, stars);
-  METTLE_CHECK(
-      InputError,
-      error == std::errc() && stop == end && stars >= data.stars.low && stars <= data.stars.high,
-      "--rate '{}': stars must be a number from {} to {}", text, data.stars.low, data.stars.high);
-  const std::string title = text.substr(0, equals);
-  const TitleMatch match = match_title(data, title);
-  if (match.guessed)
-    fmt::print(stderr, "note: no title is '{}'; taking {}\n", title,
-               shown_title(data.items[static_cast<std::size_t>(match.item)]));
-  return {match.item, stars};
-}
-
-std::vector<ItemRating> parse_rates(const Dataset& data, const std::vector<std::string>& texts) {
-  std::vector<ItemRating> out;
-  std::set<std::int32_t> rated;
-  for (const std::string& text : texts) {
-    out.push_back(parse_rate(data, text));
-    METTLE_CHECK(InputError, rated.insert(out.back().item).second, "--rate '{}': {} is rated twice",
-                 text, shown_title(data.items[static_cast<std::size_t>(out.back().item)]));
-  }
-  return out;
-}
-
-std::int32_t find_genre(const Dataset& data, const std::string& name) {
-  const auto same = [&](const std::string& genre) {
-    return CLI::detail::to_lower(genre) == CLI::detail::to_lower(name);
-  };
-  const auto found = std::find_if(data.genres.begin(), data.genres.end(), same);
-  METTLE_CHECK(InputError, found != data.genres.end(), "--genre {}: unknown{}; there are: {}", name,
-               did_you_mean(name, data.genres), CLI::detail::join(data.genres, ", "));
-  return static_cast<std::int32_t>(found - data.genres.begin());
-}
 
 // What may be recommended: enough ratings to know it by, of the genre, not rated by the user.
 std::vector<std::int32_t> candidates(const Dataset& data, const std::vector<ItemRating>& rated,
@@ -157,12 +115,16 @@ ExitCode run(const RecommendOptions& options) {
   const Dataset data = load_data(options.data);
   const TrainedRecommender model =
       reading_input([&] { return TrainedRecommender::load(data, options.model); });
-  const std::vector<ItemRating> rated = parse_rates(data, options.rate);
+  const auto [rated, notes] = parse_rates(data, options.rate);
+  for (const std::string& note : notes) fmt::print(stderr, "note: {}\n", note);
   const std::vector<std::int32_t> items = candidates(data, rated, options);
   if (model.configuration().method == NeuralMethod::joint)
     fmt::print(stderr, "warning: a model of method joint does not adapt to ratings\n");
-  const std::vector<Pick> before = best(items, model.predict(data, {}, items), options.top);
-  const std::vector<Pick> after = best(items, model.predict(data, rated, items), options.top);
+  const auto picks = [&](std::span<const ItemRating> known) {
+    return best(items, reading_input([&] { return model.predict(data, known, items); }),
+                options.top);
+  };
+  const std::vector<Pick> before = picks({}), after = picks(rated);
   if (options.json)
     fmt::print(
         "{}\n",

@@ -13,6 +13,7 @@
 #include "recsys/command/options.h"
 #include "recsys/command/run_facts.h"
 #include "recsys/command/training_progress.h"
+#include "recsys/neural/recommender_file.h"
 
 namespace mettle::command {
 namespace {
@@ -32,24 +33,49 @@ struct TrainOptions {
   NeuralTrainingOptions neural;
 };
 
-bool has_checkpoint(const fs::path& folder) {
+[[noreturn]] void fail_other_run(const TrainOptions& options, const std::string& option,
+                                 std::string_view before, std::string_view now) {
+  fail<InputError>(
+      "--resume: the run in {} was begun with {} {}, not {}; repeat {} {} to go on "
+      "with it, or begin another run in another --out",
+      options.out, option, before, now, option, before);
+}
+
+// The stages that have a checkpoint in the folder.
+std::vector<std::string> begun_stages(const fs::path& folder) {
+  std::vector<std::string> out;
   std::error_code error;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error))
-    if (entry.path().filename().string().ends_with(kCheckpointEnding)) return true;
-  return false;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    if (name.ends_with(kCheckpointEnding))
+      out.push_back(name.substr(0, name.size() - sizeof kCheckpointEnding + 1));
+  }
+  return out;
 }
 
 // A folder with results of another run is neither overwritten nor mixed.
-void check_folder(const TrainOptions& options) {
-  const fs::path folder = options.out;
-  const bool begun = has_checkpoint(folder);
-  METTLE_CHECK(InputError, begun || !options.resume,
+void check_folder(const TrainOptions& options, NeuralMethod method) {
+  const fs::path folder = options.out, model = folder / kModelFile;
+  METTLE_CHECK(InputError, !fs::exists(folder) || fs::is_directory(folder),
+               "--out {}: is a file, not a folder; give another name", options.out);
+  const std::vector<std::string> begun = begun_stages(folder);
+  if (!options.resume) {
+    METTLE_CHECK(InputError, begun.empty() && !fs::exists(model),
+                 "--out {}: there is a training run in this folder; go on with it by --resume, or "
+                 "give another folder",
+                 options.out);
+    return;
+  }
+  METTLE_CHECK(InputError, !begun.empty(),
                "--resume: {} holds no checkpoint to go on from; leave --resume out to begin",
                options.out);
-  METTLE_CHECK(InputError, options.resume || (!begun && !fs::exists(folder / kModelFile)),
-               "--out {}: there is a training run in this folder; go on with it by --resume, or "
-               "give another folder",
-               options.out);
+  for (const std::string& stage : begun)
+    if (stage != "joint" && stage != options.method)
+      fail_other_run(options, "--method", stage, options.method);
+  if (!fs::exists(model)) return;
+  const NeuralMethod trained =
+      reading_input([&] { return read_recommender(model).configuration.options.method; });
+  if (trained != method) fail_other_run(options, "--method", method_name(trained), options.method);
 }
 
 // metrics.jsonl: a record for each epoch, numbered through both stages.
@@ -81,17 +107,31 @@ std::string resume_command(const TrainOptions& options) {
   return fmt::format("the same command with --resume (--out {})", options.out);
 }
 
+// The training, or what distinguishes this command from the one that began the run in the folder.
+NeuralTraining begin(const CLI::App& app, const TrainOptions& options, const Dataset& data,
+                     const ColdStartSplit& split, const TrainingHooks& hooks) {
+  return reading_input([&] {
+    try {
+      return NeuralTraining(data, split, options.neural, hooks);
+    } catch (const OtherRunError& error) {
+      const bool is_flag = app.get_option_no_throw("--" + error.option()) != nullptr;
+      fail_other_run(options, (is_flag ? "--" : "") + error.option(), error.begun_with(),
+                     error.now());
+    }
+  });
+}
+
 ExitCode stopped(const TrainOptions& options, int signal) {
   fmt::print(stderr, "interrupted: the step was finished and saved. To go on: {}\n",
              resume_command(options));
   return signal_exit(signal);
 }
 
-ExitCode run(TrainOptions options) {
+ExitCode run(const CLI::App& app, TrainOptions options) {
   const Stopwatch watch;
   apply(options.machine);
   const NeuralMethod method = reading_input([&] { return parse_method(options.method); });
-  check_folder(options);
+  check_folder(options, method);
   const Dataset data = load_data(options.data);
   const ColdStartSplit split =
       split_users(data, options.seed, ColdStartOptions{}.draws, kModelSupport);
@@ -108,8 +148,7 @@ ExitCode run(TrainOptions options) {
                                    },
                                .on_step = [&](const StepRecord& record) { progress.step(record); },
                                .interrupted = [&] { return interrupt.interrupted(); }};
-  NeuralTraining training =
-      reading_input([&] { return NeuralTraining(data, split, options.neural, hooks); });
+  NeuralTraining training = begin(app, options, data, split, hooks);
   make_folder(options.out);
   const std::optional<TrainedRecommender> trained = training.train(method);
   progress.finish();
@@ -147,7 +186,7 @@ Subcommand add_train(CLI::App& program) {
       "  mettle train --config run.toml --resume\n"
       "Ctrl-C finishes the step, saves a checkpoint and exits with 130; --resume ends with the "
       "same bits as a\nrun without a break.\n"));
-  return {app, [options] { return run(*options); }};
+  return {app, [app, options] { return run(*app, *options); }};
 }
 
 }  // namespace mettle::command

@@ -116,6 +116,8 @@ NeuralMethod parse_method(std::string_view name) {
 std::shared_ptr<const FewShotMethod> make_method(NeuralMethod method,
                                                  const NeuralRecommender& model,
                                                  const AdaptationOptions& options) {
+  METTLE_CHECK(ValueError, options.steps >= 1 && options.steps <= kMaxInnerSteps,
+               "adaptation: {} inner steps, expected from 1 to {}", options.steps, kMaxInnerSteps);
   const auto steps = [&](MetaOrder order) {
     return std::make_shared<GradientSteps>(model, options, order);
   };

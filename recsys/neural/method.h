@@ -38,8 +38,11 @@ struct Learned {
   Params adaptation;
 };
 
+/// More inner gradient steps are refused.
+inline constexpr int kMaxInnerSteps = 1000;
+
 struct AdaptationOptions {
-  int steps = 3;               // inner gradient steps
+  int steps = 3;               // inner gradient steps, up to kMaxInnerSteps
   double head_rate = 0.1;      // initial inner rates
   double encoder_rate = 0.01;  // 0: only the head adapts, as always with anil
   int ridge_factors = 16;      // learned directions of the ridge head's prior
@@ -55,6 +58,7 @@ class FewShotMethod {
   virtual RatingPrediction predict(const Learned& learned, const MetaBatch& batch) const = 0;
 };
 
+/// ValueError for a number of inner steps that is not from 1 to kMaxInnerSteps.
 std::shared_ptr<const FewShotMethod> make_method(NeuralMethod method,
                                                  const NeuralRecommender& model,
                                                  const AdaptationOptions& options);

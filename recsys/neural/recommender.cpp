@@ -7,6 +7,19 @@
 #include "engine/check.h"
 
 namespace mettle {
+namespace {
+
+// Weights that are finite may still give infinite sums, whose order is none.
+void require_finite(const RawPredictions& predictions) {
+  for (const std::vector<double>* values : {&predictions.like_logit, &predictions.stars})
+    for (const double value : *values)
+      METTLE_CHECK(ValueError, std::isfinite(value),
+                   "recommender: a prediction is {}: the model's weights are damaged or have "
+                   "diverged; train it again",
+                   value);
+}
+
+}  // namespace
 
 TrainedRecommender::TrainedRecommender(const NeuralConfiguration& configuration,
                                        std::shared_ptr<const FeatureTable> features,
@@ -35,6 +48,7 @@ double TrainedRecommender::like_probability(double logit, int k) const {
 QueryPredictions TrainedRecommender::predict(const Dataset& data, std::span<const Episode> episodes,
                                              int k) const {
   RawPredictions raw = predict_raw(*method_, learned_, data, *features_, episodes, k);
+  require_finite(raw);
   QueryPredictions out;
   for (std::size_t i = 0; i < raw.stars.size(); ++i) {
     out.like_probability.push_back(like_probability(raw.like_logit[i], k));
@@ -54,6 +68,7 @@ std::vector<ItemPrediction> TrainedRecommender::predict(const Dataset& data,
   for (const ItemRating& rating : support) check_item(rating.item);
   for (const std::int32_t item : items) check_item(item);
   const RawPredictions raw = predict_raw(*method_, learned_, *features_, support, items);
+  require_finite(raw);
   std::vector<ItemPrediction> out;
   for (std::size_t i = 0; i < items.size(); ++i)
     out.push_back(

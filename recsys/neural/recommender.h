@@ -12,19 +12,13 @@
 #include "recsys/baselines/baseline.h"
 #include "recsys/calibration.h"
 #include "recsys/evaluation.h"
-#include "recsys/neural/method.h"
+#include "recsys/neural/configuration.h"
 #include "recsys/neural/predict.h"
 
 namespace mettle {
 
-/// What a recommender is made from; kept in its file.
-struct NeuralConfiguration {
-  NeuralMethod method = NeuralMethod::maml;
-  FeatureOptions features;
-  NeuralOptions model;
-  AdaptationOptions adaptation;
-  std::uint64_t seed = 0;
-};
+struct RecommenderFile;
+struct TensorFile;
 
 /// Said of one item to one user.
 struct ItemPrediction {
@@ -40,9 +34,10 @@ class TrainedRecommender {
   /// Fits the map from like logits to probabilities at every support size of kSupportSizes.
   void calibrate(const Dataset& data, std::span<const Episode> validation);
 
-  /// For query items of episodes at support size k.
+  /// For query items of episodes at support size k. ValueError when a prediction is not finite.
   QueryPredictions predict(const Dataset& data, std::span<const Episode> episodes, int k) const;
-  /// For any items, given a new user's ratings. ValueError for unknown items and no items.
+  /// For any items, given a new user's ratings. ValueError for unknown items, no items
+  /// and a prediction that is not finite.
   std::vector<ItemPrediction> predict(const Dataset& data, std::span<const ItemRating> support,
                                       std::span<const std::int32_t> items) const;
 
@@ -54,9 +49,15 @@ class TrainedRecommender {
   /// One safetensors file: weights, item features for new users, and in the metadata the
   /// configuration, sizes and calibration. FileError when it cannot be written.
   void save(const Dataset& data, const std::filesystem::path& path) const;
+  /// What save() writes.
+  TensorFile to_file(const Dataset& data) const;
   /// FileError when the file is damaged, is no recommender, or was trained on other items than
-  /// those of `data`.
+  /// those of `data`. Memory is bounded by the sizes of the file and of the data, whatever the file
+  /// says of itself.
   static TrainedRecommender load(const Dataset& data, const std::filesystem::path& path);
+  /// The same from a file that was read; `name` begins the error messages.
+  static TrainedRecommender from_file(const Dataset& data, const RecommenderFile& file,
+                                      std::string_view name);
 
  private:
   double like_probability(double logit, int k) const;

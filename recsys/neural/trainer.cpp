@@ -1,6 +1,7 @@
 // Epochs of optimizer steps with early stopping.
 #include "recsys/neural/trainer.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 
@@ -19,7 +20,7 @@ class Trainer {
  public:
   Trainer(TrainingStage& stage, const Learned& initial, const TrainerOptions& options,
           std::uint64_t seed, const TrainingHooks& hooks, const std::filesystem::path& checkpoint,
-          std::string_view identity)
+          const std::string& identity)
       : stage_(stage),
         options_(options),
         hooks_(hooks),
@@ -49,6 +50,9 @@ class Trainer {
     stage_.begin_epoch(order);
     if (state_.step == 0) state_.random = order;
     const std::int64_t steps = stage_.steps_per_epoch();
+    METTLE_CHECK(FileError, state_.step < std::max<std::int64_t>(steps, 1),
+                 "{}: begun at step {} of an epoch of {}; remove the file to begin anew",
+                 checkpoint_.string(), state_.step, steps);
     while (state_.step < steps) {
       const double loss = make_step();
       state_.loss_sum += loss;
@@ -136,7 +140,7 @@ class Trainer {
   const TrainerOptions& options_;
   const TrainingHooks& hooks_;
   const std::filesystem::path& checkpoint_;
-  std::string_view identity_;
+  const std::string& identity_;
   Schedule rate_;
   TrainerState state_;
   bool saved_ = false;
@@ -147,7 +151,7 @@ class Trainer {
 TrainingResult train_stage(TrainingStage& stage, const Learned& initial,
                            const TrainerOptions& options, std::uint64_t seed,
                            const TrainingHooks& hooks, const std::filesystem::path& checkpoint,
-                           std::string_view identity) {
+                           const std::string& identity) {
   METTLE_CHECK(ValueError, options.epochs >= 1 && options.patience >= 1,
                "training '{}': {} epochs and a patience of {}: both must be at least 1",
                stage.name(), options.epochs, options.patience);

@@ -81,14 +81,14 @@ struct TrainingResult {
 };
 
 /// Trains `initial` by AdamW. With a `checkpoint` path the state is written there after every epoch
-/// and when interrupted, and a run that finds the file goes on from it. `identity` describes
-/// everything that the result depends on: FileError when the checkpoint was written under another
-/// one. Validation before the first step counts, so the result is never worse than `initial`.
-/// DivergenceError as above; what the last epoch saved stays.
+/// and when interrupted, and a run that finds the file goes on from it. `identity` is a JSON
+/// object of everything that the result depends on (run_identity()): OtherRunError when the
+/// checkpoint was written under another one. Validation before the first step counts, so the result
+/// is never worse than `initial`. DivergenceError as above; what the last epoch saved stays.
 TrainingResult train_stage(TrainingStage& stage, const Learned& initial,
                            const TrainerOptions& options, std::uint64_t seed,
                            const TrainingHooks& hooks = {},
                            const std::filesystem::path& checkpoint = {},
-                           std::string_view identity = {});
+                           const std::string& identity = "{}");
 
 }  // namespace mettle

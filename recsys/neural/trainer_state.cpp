@@ -2,9 +2,10 @@
 #include "recsys/neural/trainer_state.h"
 
 #include <charconv>
+#include <cmath>
 #include <concepts>
 
-#include "models/checkpoint.h"
+#include "recsys/neural/run_identity.h"
 
 namespace mettle {
 namespace {
@@ -19,26 +20,25 @@ std::string to_note(double value) { return fmt::format("{:.17g}", value); }
 
 class Notes {
  public:
-  Notes(const Checkpoint& checkpoint, const std::filesystem::path& file)
+  Notes(const Checkpoint& checkpoint, const std::string& file)
       : checkpoint_(checkpoint), file_(file) {}
 
   template <class T> void take(const char* name, T& value) const {
     const auto found = checkpoint_.notes.find(name);
-    METTLE_CHECK(FileError, found != checkpoint_.notes.end(), "{}: no note '{}'", file_.string(),
-                 name);
+    METTLE_CHECK(FileError, found != checkpoint_.notes.end(), "{}: no note '{}'", file_, name);
     const std::string& text = found->second;
     const char* end = text.data() + text.size();
     const auto [stop, error] = std::from_chars(text.data(), end, value);
     METTLE_CHECK(FileError, error == std::errc() && stop == end, "{}: note '{}' is '{}', no number",
-                 file_.string(), name, text);
+                 file_, name, text);
   }
 
  private:
   const Checkpoint& checkpoint_;
-  const std::filesystem::path& file_;
+  const std::string& file_;
 };
 
-void restore(TrainerState& state, const Checkpoint& saved, const std::filesystem::path& file) {
+void restore(TrainerState& state, const Checkpoint& saved, const std::string& file) {
   const auto group = [&](const char* name) -> const NamedTensors& {
     const auto found = saved.tensors.find(name);
     static const NamedTensors none;  // a group without tensors is not written
@@ -61,6 +61,12 @@ void restore(TrainerState& state, const Checkpoint& saved, const std::filesystem
   notes.take("loss_sum", state.loss_sum);
   notes.take("best_loss", state.best_loss);
   notes.take("bad_epochs", state.bad_epochs);
+  METTLE_CHECK(FileError,
+               state.epoch >= 0 && state.step >= 0 && state.bad_epochs >= 0 &&
+                   std::isfinite(state.loss_sum) && std::isfinite(state.best_loss),
+               "{}: epoch {}, step {}, {} bad epochs, losses {} and {} are no state of a training; "
+               "remove the file to begin anew",
+               file, state.epoch, state.step, state.bad_epochs, state.loss_sum, state.best_loss);
 }
 
 }  // namespace
@@ -96,18 +102,20 @@ void save_state(const TrainerState& state, std::string_view identity,
   save_checkpoint(file, checkpoint);
 }
 
-void load_state(TrainerState& state, std::string_view identity, const std::filesystem::path& file) {
-  const Checkpoint saved = load_checkpoint(file);
-  METTLE_CHECK(FileError, saved.configuration == identity,
-               "{}: a checkpoint of another run; remove it to start anew, or repeat that run's "
-               "options\n  checkpoint: {}\n  this run:   {}",
-               file.string(), saved.configuration, identity);
+void load_state(TrainerState& state, const std::string& identity,
+                const std::filesystem::path& file) {
+  restore_state(state, load_checkpoint(file), identity, file.string());
+}
+
+void restore_state(TrainerState& state, const Checkpoint& saved, const std::string& identity,
+                   const std::string& name) {
+  require_same_run(saved.configuration, identity, name);
   try {
-    restore(state, saved, file);
+    restore(state, saved, name);
   } catch (const FileError&) {
     throw;
   } catch (const Error& error) {
-    fail<FileError>("{}: {}", file.string(), error.message());
+    fail<FileError>("{}: {}", name, error.message());
   }
 }
 

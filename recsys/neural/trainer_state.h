@@ -3,8 +3,10 @@
 
 #include <filesystem>
 #include <memory>
+#include <string>
 #include <string_view>
 
+#include "models/checkpoint.h"
 #include "models/optimizer.h"
 #include "recsys/neural/trainer.h"
 
@@ -27,6 +29,10 @@ struct TrainerState {
 void save_state(const TrainerState& state, std::string_view identity,
                 const std::filesystem::path& file);
 /// FileError, naming what does not fit, when the file is damaged or another run wrote it.
-void load_state(TrainerState& state, std::string_view identity, const std::filesystem::path& file);
+void load_state(TrainerState& state, const std::string& identity,
+                const std::filesystem::path& file);
+/// The same from a checkpoint that was read from the file `name`.
+void restore_state(TrainerState& state, const Checkpoint& saved, const std::string& identity,
+                   const std::string& name);
 
 }  // namespace mettle

@@ -1,9 +1,8 @@
 // The order of stages, and what each starts from.
 #include "recsys/neural/training.h"
 
-#include <fmt/ranges.h>
-
 #include "engine/check.h"
+#include "models/checkpoint.h"
 
 namespace mettle {
 namespace {
@@ -14,8 +13,22 @@ std::uint64_t stream_seed(std::uint64_t seed, Stream stream) {
   return PhiloxKey{seed, 0}.fork(stream).seed;
 }
 
-FeatureOptions seeded(FeatureOptions options, std::uint64_t seed) {
-  options.seed = seed;
+std::filesystem::path checkpoint_file(const std::filesystem::path& folder, std::string_view stage) {
+  return folder / (std::string(stage) + ".checkpoint.safetensors");
+}
+
+// The options, once every checkpoint that training would go on from is known to be theirs.
+NeuralTrainingOptions checked(const Dataset& data, const ColdStartSplit& split,
+                              NeuralTrainingOptions options) {
+  options.features.seed = options.seed;
+  if (options.checkpoints.empty()) return options;
+  for (const NeuralMethod method : kNeuralMethods) {  // "joint" among them
+    const std::string_view stage = method_name(method);
+    const std::filesystem::path file = checkpoint_file(options.checkpoints, stage);
+    if (!std::filesystem::exists(file)) continue;
+    require_same_run(load_checkpoint(file).configuration, run_identity(data, split, options, stage),
+                     file.string());
+  }
   return options;
 }
 
@@ -25,13 +38,10 @@ NeuralTraining::NeuralTraining(const Dataset& data, const ColdStartSplit& split,
                                const NeuralTrainingOptions& options, TrainingHooks hooks)
     : data_(data),
       split_(split),
-      options_(options),
+      options_(checked(data, split, options)),
       hooks_(std::move(hooks)),
-      features_(std::make_shared<const FeatureTable>(data, split.train_users,
-                                                     seeded(options.features, options.seed))),
-      model_(features_->sizes(), options.model) {
-  options_.features.seed = options.seed;
-}
+      features_(std::make_shared<const FeatureTable>(data, split.train_users, options_.features)),
+      model_(features_->sizes(), options.model) {}
 
 std::optional<TrainedRecommender> NeuralTraining::train(NeuralMethod method) {
   if (!joint_weights_ && !train_joint()) return std::nullopt;
@@ -82,37 +92,8 @@ TrainedRecommender NeuralTraining::finished(NeuralMethod method,
 }
 
 std::filesystem::path NeuralTraining::checkpoint(std::string_view stage) const {
-  if (options_.checkpoints.empty()) return {};
-  return options_.checkpoints / (std::string(stage) + ".checkpoint.safetensors");
-}
-
-// Every option that a stage's result depends on, and the data's name and size.
-std::string NeuralTraining::identity(std::string_view stage) const {
-  const auto trainer = [](const TrainerOptions& t) {
-    return fmt::format("epochs {} rates {} {} decay {} norm {} patience {}", t.epochs,
-                       t.learning_rate, t.adaptation_rate, t.weight_decay, t.max_gradient_norm,
-                       t.patience);
-  };
-  const FeatureOptions& f = options_.features;
-  const NeuralOptions& m = options_.model;
-  std::string text = fmt::format(
-      "{}: data {} users {} items {} ratings {}, split seed {} queries {} support {} draws {}, "
-      "seed "
-      "{}, features folds {} shrinkage {} factors {} words {} {} ids {} {}, model {} {} {} {} {}, "
-      "joint batch {} {}",
-      stage, data_.name, data_.user_count(), data_.item_count(), data_.ratings.size(), split_.seed,
-      split_.options.query, split_.options.max_support, split_.options.draws, options_.seed,
-      f.folds, f.shrinkage, f.factors, f.max_title_words, f.min_word_count, f.item_ids,
-      f.min_id_ratings, m.dim, m.layers, m.heads, m.hidden, m.dropout, options_.joint.batch,
-      trainer(options_.joint.trainer));
-  if (stage == "joint") return text;
-  const AdaptationOptions& a = options_.adaptation;
-  const MetaOptions& meta = options_.meta;
-  text += fmt::format(", adaptation {} {} {} {}, tasks {} support {} query {} sizes {}, {}",
-                      a.steps, a.head_rate, a.encoder_rate, a.ridge_factors, meta.tasks,
-                      meta.batch.support, meta.batch.query,
-                      fmt::join(meta.batch.support_sizes, " "), trainer(meta.trainer));
-  return text;
+  return options_.checkpoints.empty() ? std::filesystem::path()
+                                      : checkpoint_file(options_.checkpoints, stage);
 }
 
 }  // namespace mettle

@@ -6,6 +6,7 @@
 
 #include "recsys/neural/finetune.h"
 #include "recsys/neural/recommender.h"
+#include "recsys/neural/run_identity.h"
 #include "recsys/neural/stages.h"
 
 namespace mettle {
@@ -26,6 +27,9 @@ struct NeuralTrainingOptions {
 /// threads and however often training was interrupted. `data` and `split` must outlive it.
 class NeuralTraining {
  public:
+  /// OtherRunError, before any work, when a checkpoint of options.checkpoints belongs to other
+  /// options or other data, FileError when one is damaged; ValueError for options that make no
+  /// model.
   NeuralTraining(const Dataset& data, const ColdStartSplit& split,
                  const NeuralTrainingOptions& options, TrainingHooks hooks = {});
 
@@ -36,7 +40,9 @@ class NeuralTraining {
  private:
   bool train_joint();
   std::filesystem::path checkpoint(std::string_view stage) const;
-  std::string identity(std::string_view stage) const;
+  std::string identity(std::string_view stage) const {
+    return run_identity(data_, split_, options_, stage);
+  }
   TrainedRecommender finished(NeuralMethod method, const AdaptationOptions& adaptation,
                               const Learned& learned) const;
 

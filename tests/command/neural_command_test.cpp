@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -91,6 +92,62 @@ TEST_F(Neural, AnInterruptedRunGoesOnToTheSameBits) {
   resumed.emplace_back("--resume");
   ASSERT_EQ(train("maml", "broken", resumed).code, 0);
   EXPECT_EQ(read(path("broken/model.safetensors")), read(path("whole/model.safetensors")));
+}
+
+TEST_F(Neural, AResumeWithOtherOptionsNamesThemAndDoesNoWork) {
+  const std::tuple<Arguments, const char*, const char*> rows[] = {
+      {{"--dim", "16"}, "--dim 8, not 16", "repeat --dim 8"},
+      {{"--seed", "4"}, "--seed 3, not 4", "repeat --seed 3"},
+      {{"--joint-epochs", "2"}, "--joint-epochs 1, not 2", "another --out"},
+      {{"--dropout", "0.3"}, "--dropout 0.1, not 0.3", "another --out"},
+      {{"--method", "ridge"}, "--method maml, not ridge", "repeat --method maml"},
+      {{"--inner-steps", "5"}, "--inner-steps 3, not 5", "another --out"},
+      {{"--epochs", "3"}, "--epochs 2, not 3", "repeat --epochs 2"},
+  };
+  const std::string before = read(path("trained/metrics.jsonl")) + read(model());
+  for (const auto& [more, message, remedy] : rows) {
+    std::map<std::string, std::string> flags = {
+        {"--dim", "8"},          {"--heads", "2"},  {"--hidden", "8"},         {"--layers", "1"},
+        {"--joint-epochs", "1"}, {"--tasks", "8"},  {"--seed", "3"},           {"--threads", "1"},
+        {"--method", "maml"},    {"--epochs", "2"}, {"--out", path("trained")}};
+    flags[more[0]] = more[1];
+    Arguments arguments = {"train", "--data", data(), "--resume"};
+    for (const auto& [name, value] : flags) arguments.insert(arguments.end(), {name, value});
+    const Outcome got = run(arguments);
+    EXPECT_EQ(got.code, 2) << more[0] << got.err;
+    EXPECT_THAT(got.err, testing::AllOf(HasSubstr(message), HasSubstr(remedy)));
+    EXPECT_EQ(got.out, "");
+  }
+  EXPECT_EQ(read(path("trained/metrics.jsonl")) + read(model()), before);
+}
+
+TEST_F(Neural, InfoDescribesAModel) {
+  const Outcome got = run({"info", "--model", model()});
+  EXPECT_EQ(got.code, 0) << got.err;
+  EXPECT_THAT(got.out, HasSubstr("method maml, trained with --seed 3 on 40 items"));
+  const Outcome as_json = run({"info", "--json", "--model", model()});
+  EXPECT_EQ(json::parse(as_json.out)["model"]["dim"], 8);
+}
+
+TEST_F(Neural, AModelThatClaimsAnotherSizeIsBadInputEverywhere) {
+  std::string bytes = read(model());
+  // In the JSON of the metadata, which is JSON text in itself; the length stays the same.
+  const std::string said = R"(\"dim\":8)", lie = R"(\"dim\":9)";
+  const std::size_t at = bytes.find(said);
+  ASSERT_NE(at, std::string::npos);
+  write(path("lying.safetensors"), bytes.replace(at, said.size(), lie));
+  const Arguments commands[] = {
+      {"info", "--model", path("lying.safetensors")},
+      {"recommend", "--model", path("lying.safetensors"), "--data", data(), "--rate", "Story 4=5"},
+      {"evaluate", "--model", path("lying.safetensors"), "--data", data(), "--out", path("lied")}};
+  for (const Arguments& arguments : commands) {
+    const Outcome got = run(arguments);
+    EXPECT_EQ(got.code, 2) << arguments[0] << got.err;
+    EXPECT_THAT(got.err, testing::AllOf(HasSubstr("lying.safetensors"), HasSubstr("model.heads"),
+                                        HasSubstr("train the model again")));
+    EXPECT_EQ(got.out, "");
+    EXPECT_FALSE(fs::exists(path("lied")));
+  }
 }
 
 TEST_F(Neural, TrainRefusesBeforeItWrites) {

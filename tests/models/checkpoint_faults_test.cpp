@@ -121,7 +121,7 @@ class CheckpointFaults : public test::TemporaryFolder {
   // False when the two saves ended without reaching the planned call.
   bool save_with(Plan wanted, bool& succeeded) const {
     start();
-    CheckpointWriter writer(folder_);
+    CheckpointWriter writer(folder_, 2, 1);
     const Checkpoint next = filled(2);
     succeeded = true;
     plan = wanted;
@@ -188,7 +188,7 @@ TEST_F(CheckpointFaults, AKillAtAnyCallLeavesValidFiles) {
     killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
     ASSERT_TRUE(killed || (WIFEXITED(status) && WEXITSTATUS(status) == 0));
     expect_valid();
-    const CheckpointWriter sweeps(folder_);
+    const CheckpointWriter sweeps(folder_, 2, 2);
     EXPECT_EQ(listing().find("partial"), std::string::npos) << listing();
   }
   EXPECT_GT(at, kFewestCalls);

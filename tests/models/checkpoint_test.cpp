@@ -220,11 +220,64 @@ TEST_F(Checkpoints, KeepsTheNewestAndTheBest) {
   EXPECT_TRUE(log_.empty());
 }
 
-TEST_F(Checkpoints, ARunTakenUpEarlierEndsTheLaterSteps) {
-  CheckpointWriter writer(folder_, 3);
-  for (const int step : {10, 20, 30}) writer.save(filled(step));
-  writer.save(filled(15));
-  EXPECT_EQ(listing(), "step-000000000010.safetensors step-000000000015.safetensors");
+TEST_F(Checkpoints, ARunTakenUpEarlierSetsTheLaterStepsAside) {
+  {
+    CheckpointWriter writer(folder_, 3);
+    for (const int step : {10, 20, 30}) writer.save(filled(step));
+    writer.save_best(filled(20));
+    EXPECT_NE(
+        message_of<ValueError>([&] { writer.save(filled(15)); }).find("15 after one of step 30"),
+        std::string::npos);
+  }
+  EXPECT_TRUE(log_.empty());
+  CheckpointWriter again(folder_, 2, 10);
+  EXPECT_EQ(log_.size(), 3u);
+  again.save(filled(15));
+  again.save_best(filled(15));
+  expect_same(latest_checkpoint(folder_).value(), filled(15));
+  expect_same(best_checkpoint(folder_).value(), filled(15));
+  EXPECT_EQ(listing(),
+            "best.safetensors best.safetensors.abandoned step-000000000010.safetensors "
+            "step-000000000015.safetensors step-000000000020.safetensors.abandoned "
+            "step-000000000030.safetensors.abandoned");
+  // What was set aside is the whole checkpoint.
+  expect_same(load_checkpoint(folder_ / "step-000000000030.safetensors.abandoned"), filled(30));
+  expect_same(load_checkpoint(folder_ / "best.safetensors.abandoned"), filled(20));
+}
+
+TEST_F(Checkpoints, ANewRunRemovesNothingOfTheOldOne) {
+  CheckpointWriter(folder_, 1).save(filled(7));
+  for (const int run : {1, 2}) {
+    CheckpointWriter writer(folder_, 1);
+    for (const int step : {7, 8}) writer.save(filled(step));
+    expect_same(load_checkpoint(folder_ / "step-000000000007.safetensors.abandoned"), filled(7));
+    EXPECT_EQ(log_.size(), static_cast<std::size_t>(run));
+    EXPECT_NE(log_.back().find("set aside as step-00000000000"), std::string::npos) << log_.back();
+  }
+  CheckpointWriter third(folder_, 1);
+  EXPECT_EQ(listing(),
+            "step-000000000007.safetensors.abandoned step-000000000008.safetensors.abandoned "
+            "step-000000000008.safetensors.abandoned-2");
+}
+
+TEST_F(Checkpoints, AResumedRunTakesOverItsOwnAndADamagedLaterOneIsKept) {
+  {
+    CheckpointWriter writer(folder_, 3);
+    for (const int step : {1, 2, 3}) writer.save(filled(step));
+    writer.save_best(filled(1));
+  }
+  fs::resize_file(folder_ / "step-000000000003.safetensors", 100);
+  const std::int64_t last = latest_checkpoint(folder_).value().step;
+  EXPECT_EQ(last, 2);
+  CheckpointWriter resumed(folder_, 2, last);
+  resumed.save(filled(3));
+  EXPECT_EQ(listing(),
+            "best.safetensors step-000000000002.safetensors step-000000000003.safetensors "
+            "step-000000000003.safetensors.abandoned");
+  write_file(folder_ / "best.safetensors", "damaged");
+  CheckpointWriter more(folder_, 2, 3);
+  EXPECT_FALSE(best_checkpoint(folder_));
+  EXPECT_EQ(read_file(folder_ / "best.safetensors.abandoned"), "damaged");
 }
 
 TEST_F(Checkpoints, DamagedOnesAreSkippedWithAWarning) {
@@ -301,13 +354,13 @@ TEST_F(Checkpoints, KilledAtAnyByteOfASave) {
       setrlimit(RLIMIT_CORE, &no_core);
       setrlimit(RLIMIT_FSIZE, &limit);
       std::signal(SIGXFSZ, SIG_DFL);
-      CheckpointWriter(folder_).save(filled(2));
+      CheckpointWriter(folder_, 2, 1).save(filled(2));
     }));
     ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGXFSZ) << bytes;
     expect_same(latest_checkpoint(folder_).value(), filled(1));
   }
   EXPECT_NE(listing(), "step-000000000001.safetensors");  // what the killed ones left
-  CheckpointWriter(folder_, 1).save(filled(2));
+  CheckpointWriter(folder_, 1, 1).save(filled(2));
   EXPECT_EQ(listing(), "step-000000000002.safetensors");
 }
 
@@ -318,7 +371,7 @@ TEST_F(Checkpoints, KillMinusNineWhileSaving) {
     int ends[2];
     ASSERT_EQ(pipe(ends), 0);
     const pid_t child = spawn([&] {
-      CheckpointWriter writer(folder_, 1 + round % 3);
+      CheckpointWriter writer(folder_, 1 + round % 3, durable);
       for (std::int64_t step = durable + 1;; ++step) {
         writer.save(filled(step, elements));
         writer.save_best(filled(step, elements));

@@ -81,7 +81,7 @@ TEST(TrainStage, NanNamesStepBatchAndTheLastGoodCheckpoint) {
                                      fmt::format("mettle-trainer-{}.safetensors", getpid());
   Quadratic stage({0.9, 0.5, 0.4}, 6);
   try {
-    train_stage(stage, start(), {.epochs = 9}, 1, {}, file, "run");
+    train_stage(stage, start(), {.epochs = 9}, 1, {}, file, R"({"run":1})");
     FAIL() << "NaN went unnoticed";
   } catch (const DivergenceError& error) {
     for (const std::string& part : {std::string("'quadratic': the loss is nan in epoch 2, step 3"),
@@ -95,7 +95,7 @@ TEST(TrainStage, NanNamesStepBatchAndTheLastGoodCheckpoint) {
               {.on_epoch = [&](const EpochRecord& r) { epochs.push_back(r.epoch); },
                .on_step = {},
                .interrupted = {}},
-              file, "run");
+              file, R"({"run":1})");
   EXPECT_EQ(epochs, (std::vector{2, 3}));
   std::filesystem::remove(file);
 }

@@ -117,17 +117,62 @@ TEST_F(NeuralTrainingTest, InterruptedAnywhereARunEndsAsIfItHadNotBeen) {
   EXPECT_EQ(all_values(resumed->learned()), straight);
 }
 
-TEST_F(NeuralTrainingTest, ACheckpointOfOtherOptionsOrADamagedOneIsRefused) {
+TEST_F(NeuralTrainingTest, ACheckpointOfOtherOptionsOrADamagedOneIsRefusedBeforeAnyWork) {
   NeuralTrainingOptions options = test::short_training();
   options.checkpoints = folder_;
-  train(NeuralMethod::joint, options);
-  options.joint.batch = 128;
-  const std::string other = message_of<FileError>([&] { train(NeuralMethod::joint, options); });
-  EXPECT_NE(other.find("checkpoint of another run"), std::string::npos) << other;
-  EXPECT_NE(other.find("joint batch 256"), std::string::npos) << other;
+  train(NeuralMethod::maml, options);
+  const std::tuple<std::function<void(NeuralTrainingOptions&)>, const char*, const char*,
+                   const char*>
+      rows[] = {
+          {[](auto& o) { o.joint.batch = 128; }, "joint-batch", "256", "128"},
+          {[](auto& o) { o.model.dim = 16; }, "dim", "8", "16"},
+          {[](auto& o) { o.seed = 4; }, "seed", "3", "4"},
+          {[](auto& o) { o.model.dropout = 0.25; }, "dropout", "0.1", "0.25"},
+          {[](auto& o) { o.features.item_ids = true; }, "item-ids", "false", "true"},
+          {[](auto& o) { o.meta.tasks = 4; }, "tasks", "8", "4"},
+          {[](auto& o) {
+             o.meta.batch.support_sizes = {1, 5};
+           },
+           "support-sizes", "\"5\"", "\"1 5\""},
+          {[](auto& o) { o.adaptation.steps = 7; }, "inner-steps", "3", "7"},
+      };
+  for (const auto& [change, option, before, now] : rows) {
+    NeuralTrainingOptions other = options;
+    change(other);
+    try {
+      NeuralTraining(data_, split_, other);
+      ADD_FAILURE() << option << " went unnoticed";
+    } catch (const OtherRunError& error) {
+      EXPECT_EQ(error.option(), option);
+      EXPECT_EQ(error.begun_with(), before) << option;
+      EXPECT_EQ(error.now(), now) << option;
+      EXPECT_NE(error.message().find("another folder"), std::string::npos) << error.message();
+    }
+  }
+  Dataset renamed = data_;
+  renamed.name = "other";
+  EXPECT_THROW(NeuralTraining(renamed, split_, options), OtherRunError);
 
   std::filesystem::resize_file(folder_ / "joint.checkpoint.safetensors", 1000);
-  EXPECT_THROW(train(NeuralMethod::joint, options), FileError);
+  EXPECT_THROW(NeuralTraining(data_, split_, options), FileError);
+}
+
+TEST(RunIdentity, TellsWhatIsMissingUnknownOrNoIdentity) {
+  const std::string now = R"({"dim":8,"epochs":2})";
+  const auto difference = [&](const std::string& saved) {
+    return message_of<FileError>([&] { require_same_run(saved, now, "file"); });
+  };
+  EXPECT_EQ(difference(R"({"epochs": 2, "dim": 8})"), "nothing was thrown");
+  const std::pair<const char*, const char*> rows[] = {
+      {R"({"dim":8})", "epochs nothing, not 2"},
+      {R"({"dim":8,"epochs":2,"tasks":3})", "tasks 3, not nothing"},
+      {R"({"dim":[[8]],"epochs":2})", "dim a list, not 8"},
+      {R"({"dim":"8","epochs":2})", "dim \"8\", not 8"},
+      {"[]", "a list; remove"},
+      {"joint: data planted", "not JSON from byte 1"},
+  };
+  for (const auto& [saved, message] : rows)
+    EXPECT_NE(difference(saved).find(message), std::string::npos) << difference(saved);
 }
 
 TEST_F(NeuralTrainingTest, DivergenceNamesStepBatchAndTheLastGoodCheckpoint) {
@@ -208,7 +253,7 @@ TEST_F(NeuralTrainingTest, FilesThatDoNotFitAreRefusedWithTheReason) {
             std::string::npos);
   EXPECT_NE(changed([](TensorFile& f) { f.metadata.erase("calibration"); }).find("calibration"),
             std::string::npos);
-  EXPECT_NE(changed([](TensorFile& f) { f.metadata["configuration"] = "{"; }).find("damaged"),
+  EXPECT_NE(changed([](TensorFile& f) { f.metadata["configuration"] = "{"; }).find("not JSON"),
             std::string::npos);
   EXPECT_NE(changed([](TensorFile& f) { f.tensors.erase("weights/head.bias"); }).find("head.bias"),
             std::string::npos);
