@@ -1,14 +1,13 @@
 // Hands the entries of a TOML file to the options of a CLI11 subcommand.
 #include "recsys/command/config_file.h"
 
-#include <toml++/toml.h>
-
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "recsys/command/command.h"
 #include "recsys/command/suggest.h"
+#include "recsys/command/toml.h"
 #include "recsys/text_file.h"
 
 namespace mettle::command {

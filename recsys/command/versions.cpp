@@ -5,11 +5,12 @@
 #include <fmt/core.h>
 #include <hwy/highway.h>
 #include <spdlog/version.h>
-#include <toml++/toml.h>
 #include <zlib.h>
 #include <CLI/Version.hpp>
 
 #include <nlohmann/json.hpp>
+
+#include "recsys/command/toml.h"
 
 namespace mettle::command {
 
