@@ -30,6 +30,7 @@ thread_local int thread_count =
 
 template <class Work> void run_team(int team, const Work& work) {
   const auto member = [&work] {
+    const OneThread alone;
     inside = true;
     work();
     inside = false;
@@ -43,10 +44,14 @@ template <class Work> void run_team(int team, const Work& work) {
 
 #else
 
-// Runs work() on `team` threads, the caller among them, and waits for all.
+// Runs work() on `team` threads, the caller among them, and waits for all. Each member's own count
+// of threads becomes 1, which oneDNN reads when it plans a product.
 template <class Work> void run_team(int team, const Work& work) {
 #pragma omp parallel num_threads(team)
-  work();
+  {
+    const OneThread alone;
+    work();
+  }
 }
 
 #endif

@@ -13,8 +13,24 @@ namespace mettle {
 void set_threads(int count);
 int threads();
 
-/// True inside a parallel_for body, where a nested call runs on the spot.
+/// True inside a parallel_for body, where a nested call runs on the spot and threads() is 1.
 bool in_parallel_region();
+
+/// Until the end of the scope the calling thread works alone: threads() is 1.
+class OneThread {
+ public:
+  OneThread() : before_(threads()) {
+    if (before_ != 1) set_threads(1);
+  }
+  ~OneThread() {
+    if (before_ != 1) set_threads(before_);
+  }
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+
+ private:
+  int before_;
+};
 
 namespace detail {
 using ChunkBody = void (*)(void* body, std::int64_t begin, std::int64_t end);

@@ -12,6 +12,7 @@
 #include "engine/parallel.h"
 #include "engine/tensor.h"
 #include "kernels/copy.h"
+#include "kernels/cpu/matmul_blocks.h"
 #include "kernels/cpu/matmul_shapes.h"
 #include "kernels/cpu/register.h"
 #include "kernels/reduce.h"
@@ -21,18 +22,15 @@ namespace {
 
 using dims = dnnl::memory::dims;
 
-constexpr int max_batch_rank = 4;
-
-/// Everything a primitive depends on, the number of threads that it is cut for included: a flat
-/// value, so that a look-up allocates nothing.
+/// Everything a primitive depends on: a flat value, so that a look-up allocates nothing.
 struct Key {
-  explicit Key(const MatmulArgs& args) {
-    const std::int64_t team = in_parallel_region() ? 1 : threads();
+  explicit Key(const MatmulBlock& block) {
+    const MatmulArgs& args = block.args;
     for (const std::int64_t v : {static_cast<std::int64_t>(args.dtype), args.m, args.n, args.k,
-                                 args.a_row, args.a_column, args.b_row, args.b_column, team})
+                                 args.a_row, args.a_column, args.b_row, args.b_column, block.c_row})
       values[size++] = v;
-    for (int i = 0; i < args.batch.rank(); ++i)
-      for (const std::int64_t v : {args.batch[i], args.a_batch[i], args.b_batch[i]})
+    if (!args.batch.empty())
+      for (const std::int64_t v : {args.batch[0], args.a_batch[0], args.b_batch[0], block.c_batch})
         values[size++] = v;
   }
   friend bool operator==(const Key& a, const Key& b) {
@@ -40,7 +38,7 @@ struct Key {
                       b.values.begin() + b.size);
   }
 
-  std::array<std::int64_t, 9 + 3 * max_batch_rank> values;
+  std::array<std::int64_t, 13> values;
   std::size_t size = 0;
 };
 
@@ -65,13 +63,13 @@ dnnl::engine& cpu_engine() {
 
 class Cache {
  public:
-  Product& get(const MatmulArgs& args) {
-    const Key key(args);
+  Product& get(const MatmulBlock& block) {
+    const Key key(block);
     if (const auto found = index_.find(key); found != index_.end()) {
       order_.splice(order_.begin(), order_, found->second);
       return found->second->second;
     }
-    order_.emplace_front(key, make(args));
+    order_.emplace_front(key, make(block));
     index_.emplace(key, order_.begin());
     if (order_.size() > capacity) {
       index_.erase(order_.back().first);
@@ -83,25 +81,26 @@ class Cache {
  private:
   static constexpr std::size_t capacity = 512;
 
-  static Product make(const MatmulArgs& args) {
+  // Made and run by one thread: oneDNN plans a primitive for the threads that it sees.
+  static Product make(const MatmulBlock& block) {
+    const MatmulArgs& args = block.args;
     const auto type =
         args.dtype == DType::bf16 ? dnnl::memory::data_type::bf16 : dnnl::memory::data_type::f32;
-    const int rank = args.batch.rank();
-    dims a, b, c, a_strides, b_strides;
-    for (int i = 0; i < rank; ++i) {
-      a.push_back(args.a_batch[i] == 0 ? 1 : args.batch[i]);
-      b.push_back(args.b_batch[i] == 0 ? 1 : args.batch[i]);
-      c.push_back(args.batch[i]);
-      a_strides.push_back(args.a_batch[i] == 0 ? args.m * args.k : args.a_batch[i]);
-      b_strides.push_back(args.b_batch[i] == 0 ? args.k * args.n : args.b_batch[i]);
+    dims a, b, c, a_strides, b_strides, c_strides;
+    if (!args.batch.empty()) {
+      a.push_back(args.a_batch[0] == 0 ? 1 : args.batch[0]);
+      b.push_back(args.b_batch[0] == 0 ? 1 : args.batch[0]);
+      c.push_back(args.batch[0]);
+      a_strides.push_back(args.a_batch[0] == 0 ? args.m * args.k : args.a_batch[0]);
+      b_strides.push_back(args.b_batch[0] == 0 ? args.k * args.n : args.b_batch[0]);
+      c_strides.push_back(block.c_batch);
     }
     a.insert(a.end(), {args.m, args.k});
     b.insert(b.end(), {args.k, args.n});
     c.insert(c.end(), {args.m, args.n});
     a_strides.insert(a_strides.end(), {args.a_row, args.a_column});
     b_strides.insert(b_strides.end(), {args.b_row, args.b_column});
-    const Strides c_dense = contiguous_strides(Shape(std::span<const std::int64_t>(c)));
-    const dims c_strides(c_dense.begin(), c_dense.end());
+    c_strides.insert(c_strides.end(), {block.c_row, 1});
     const dnnl::memory::desc ad(a, type, a_strides), bd(b, type, b_strides), cd(c, type, c_strides);
     const dnnl::engine& engine = cpu_engine();
     const dnnl::matmul::primitive_desc pd(dnnl::matmul::desc(ad, bd, cd), engine);
@@ -113,33 +112,47 @@ class Cache {
   std::unordered_map<Key, std::list<std::pair<Key, Product>>::iterator, KeyHash> index_;
 };
 
+void run_block(const MatmulBlock& block) {
+  thread_local Cache cache;
+  thread_local dnnl::stream stream(cpu_engine());
+  Product& product = cache.get(block);
+  product.a.set_data_handle(const_cast<void*>(block.args.a));
+  product.b.set_data_handle(const_cast<void*>(block.args.b));
+  product.c.set_data_handle(block.args.c);
+  // The C interface: the C++ one takes its arguments as a map, with four allocations a call.
+  const dnnl_exec_arg_t arguments[] = {{DNNL_ARG_SRC, product.a.get()},
+                                       {DNNL_ARG_WEIGHTS, product.b.get()},
+                                       {DNNL_ARG_DST, product.c.get()}};
+  dnnl::error::wrap_c_api(
+      dnnl_primitive_execute(product.primitive.get(), stream.get(), 3, arguments),
+      "matmul: oneDNN could not run the product");
+}
+
 void run_onednn(const Stream& caller, const MatmulArgs& original);
 
-/// One call for each index of the first batch axis. Batches that do not merge into one axis would
-/// take a path of oneDNN whose sums depend on the number of threads.
+/// One call for each index of the first batch axis: of batches that do not merge into one axis.
 void run_by_first_axis(const Stream& caller, const MatmulArgs& args) {
-  const auto moved = [&](const void* p, std::int64_t elements) {
-    return static_cast<const std::byte*>(p) +
-           elements * static_cast<std::int64_t>(size_of(args.dtype));
-  };
   MatmulArgs part = args;
   part.batch.erase(0);
   part.a_batch.erase(0);
   part.b_batch.erase(0);
   const std::int64_t size = numel(part.batch) * args.m * args.n;
   for (std::int64_t i = 0; i < args.batch[0]; ++i) {
-    part.a = moved(args.a, i * args.a_batch[0]);
-    part.b = moved(args.b, i * args.b_batch[0]);
-    part.c = const_cast<std::byte*>(moved(args.c, i * size));
+    part.a = moved(args.a, args.dtype, i * args.a_batch[0]);
+    part.b = moved(args.b, args.dtype, i * args.b_batch[0]);
+    part.c = const_cast<void*>(moved(args.c, args.dtype, i * size));
     run_onednn(caller, part);
   }
 }
 
 constexpr std::int64_t inner_block = 1024;
 
-/// A^T B with a long sum, the gradient of a layer's weights: oneDNN would cut the sum by the number
-/// of threads.
-bool sum_needs_cutting(const MatmulArgs& args) { return args.a_row == 1 && args.k > inner_block; }
+/// A^T B of two tall matrices, the gradient of a small layer's weights, is too few blocks to share
+/// between threads unless its long sum is cut.
+bool sum_needs_cutting(const MatmulArgs& args) {
+  return args.dtype == DType::f32 && args.batch.empty() && args.k > 2 * inner_block &&
+         args.m * args.n <= 1 << 16;
+}
 
 /// Cuts the sum at fixed places and adds the parts in order.
 void run_by_inner_blocks(const Stream& caller, const MatmulArgs& args) {
@@ -155,9 +168,9 @@ void run_by_inner_blocks(const Stream& caller, const MatmulArgs& args) {
   run_onednn(caller, part);
   if (rest > 0) {
     part.k = rest;
-    part.a = static_cast<const float*>(args.a) + whole * part.a_batch[0];
-    part.b = static_cast<const float*>(args.b) + whole * part.b_batch[0];
-    part.c = static_cast<float*>(parts.data()) + whole * size;
+    part.a = moved(args.a, args.dtype, whole * part.a_batch[0]);
+    part.b = moved(args.b, args.dtype, whole * part.b_batch[0]);
+    part.c = const_cast<void*>(moved(parts.data(), args.dtype, whole * size));
     part.batch = part.a_batch = part.b_batch = {};
     run_onednn(caller, part);
   }
@@ -168,23 +181,13 @@ void run_by_inner_blocks(const Stream& caller, const MatmulArgs& args) {
 void run_onednn(const Stream& caller, const MatmulArgs& original) {
   const MatmulArgs args = merge_batch(original);
   if (numel(args.batch) == 0 || args.m == 0 || args.n == 0) return;
-  const bool cut = args.dtype == DType::f32 && sum_needs_cutting(args);
-  if (args.batch.rank() > 1 || (cut && args.batch.rank() == 1))
-    return run_by_first_axis(caller, args);
-  if (cut) return run_by_inner_blocks(caller, args);
-  thread_local Cache cache;
-  thread_local dnnl::stream stream(cpu_engine());
-  Product& product = cache.get(args);
-  product.a.set_data_handle(const_cast<void*>(args.a));
-  product.b.set_data_handle(const_cast<void*>(args.b));
-  product.c.set_data_handle(args.c);
-  // The C interface: the C++ one takes its arguments as a map, with four allocations a call.
-  const dnnl_exec_arg_t arguments[] = {{DNNL_ARG_SRC, product.a.get()},
-                                       {DNNL_ARG_WEIGHTS, product.b.get()},
-                                       {DNNL_ARG_DST, product.c.get()}};
-  dnnl::error::wrap_c_api(
-      dnnl_primitive_execute(product.primitive.get(), stream.get(), 3, arguments),
-      "matmul: oneDNN could not run the product");
+  if (args.batch.rank() > 1) return run_by_first_axis(caller, args);
+  if (sum_needs_cutting(args)) return run_by_inner_blocks(caller, args);
+  const MatmulBlocks blocks(args);
+  parallel_for(blocks.count(), 1, [&](std::int64_t begin, std::int64_t end) {
+    const OneThread alone;
+    for (std::int64_t i = begin; i < end; ++i) run_block(blocks[i]);
+  });
 }
 
 // oneDNN wants one of the two strides of a matrix to be 1 and the other to reach past a row.
@@ -197,10 +200,7 @@ bool onednn_takes(const MatmulArgs& args) {
   const bool type =
       args.dtype == DType::f32 ||
       (args.dtype == DType::bf16 && dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core);
-  // Cut sums are added in f32: 16-bit ones are widened first.
-  if (args.dtype == DType::bf16 && sum_needs_cutting(args)) return false;
-  return type && args.k > 0 && args.batch.rank() <= max_batch_rank &&
-         is_plain(args.m, args.k, args.a_row, args.a_column) &&
+  return type && args.k > 0 && is_plain(args.m, args.k, args.a_row, args.a_column) &&
          is_plain(args.k, args.n, args.b_row, args.b_column);
 }
 
