@@ -4,7 +4,7 @@
 //
 //   maml_bench --benchmark_filter=mlp/second        OMP_NUM_THREADS=1 for one thread
 //
-// FLOP are counted by the mathematics (TARGETS of second order, with F one forward pass over all
+// FLOP are counted by the mathematics (of second order, with F one forward pass over all
 // tasks and K inner steps): 3 (K + 1) F for first order, 6 K F more for second, and K F more when
 // the steps are recomputed.
 #include <benchmark/benchmark.h>
@@ -21,19 +21,19 @@
 namespace mettle::bench {
 namespace {
 
-/// A problem for meta-learning: loss of T tasks, summed, and its count of multiply-adds.
+/// A problem for meta-learning: T tasks in groups, and the count of multiply-adds.
 struct Problem {
   Params params = {};
-  LossFunction support = {}, query = {};
-  std::int64_t tasks = 1;
+  std::vector<TaskGroup> groups = {};
+  std::int64_t group_tasks = 1;
   double forward_flop = 0.0;  // of all tasks
 };
 
 /// A multilayer perceptron 64-64-64-1 with tanh on 32 regression tasks of 16 examples.
-Problem mlp() {
+Problem mlp(int groups) {
   constexpr std::int64_t tasks = 32, examples = 16, width = 64;
   const Linear first("first", width, width), second("second", width, width), head("head", width, 1);
-  Problem problem{.tasks = tasks,
+  Problem problem{.group_tasks = tasks / groups,
                   .forward_flop = 2.0 * tasks * examples * (2 * width * width + width)};
   Generator random(2);
   for (const Linear& layer : {first, second, head}) layer.init(problem.params, random);
@@ -44,16 +44,16 @@ Problem mlp() {
     };
   };
   const auto data = [&](std::int64_t columns) {
-    return normal({tasks, examples, columns}, random.next_key());
+    return normal({problem.group_tasks, examples, columns}, random.next_key());
   };
-  problem.support = loss_on(data(width), data(1));
-  problem.query = loss_on(data(width), data(1));
+  for (int i = 0; i < groups; ++i)
+    problem.groups.push_back({loss_on(data(width), data(1)), loss_on(data(width), data(1))});
   return problem;
 }
 
 /// A BERT-style encoder, 2 layers of width 64 with 2 heads over 20 tokens of a vocabulary of 1000,
 /// on 4 classification tasks of 16 examples.
-Problem encoder() {
+Problem encoder(int groups) {
   constexpr std::int64_t tasks = 4, examples = 16, tokens = 20, dim = 64, layers = 2, words = 1000;
   const Embedding table("words", words, dim), positions("positions", tokens, dim);
   const Encoder body("encoder", {.dim = dim,
@@ -63,7 +63,7 @@ Problem encoder() {
                                  .norm = EncoderOptions::Norm::after});
   const Linear head("head", dim, 1);
   const double rows = tasks * examples * tokens;
-  Problem problem{.tasks = tasks,
+  Problem problem{.group_tasks = tasks / groups,
                   .forward_flop = rows * layers * (2.0 * 12 * dim * dim + 4.0 * tokens * dim)};
   Generator random(2);
   table.init(problem.params, random);
@@ -79,26 +79,27 @@ Problem encoder() {
     };
   };
   const auto ids = [&] {
-    return cast(uniform({tasks, examples, tokens}, random.next_key(), 0, words), DType::i64);
+    return cast(uniform({problem.group_tasks, examples, tokens}, random.next_key(), 0, words),
+                DType::i64);
   };
   const auto likes = [&] {
-    return cast(uniform({tasks, examples}, random.next_key(), 0, 2), DType::i64);
+    return cast(uniform({problem.group_tasks, examples}, random.next_key(), 0, 2), DType::i64);
   };
-  problem.support = loss_on(ids(), cast(likes(), DType::f32));
-  problem.query = loss_on(ids(), cast(likes(), DType::f32));
+  for (int i = 0; i < groups; ++i)
+    problem.groups.push_back(
+        {loss_on(ids(), cast(likes(), DType::f32)), loss_on(ids(), cast(likes(), DType::f32))});
   return problem;
 }
 
-void run(benchmark::State& state, Problem (*make)(), AdaptOptions options) {
+void run(benchmark::State& state, Problem (*make)(int groups), int groups, AdaptOptions options) {
   static const double peak = fma_gflops();
-  const Problem problem = make();
+  const Problem problem = make(groups);
   const Params rates = inner_rates(problem.params, 0.01);
-  options.tasks = problem.tasks;
+  options.tasks = problem.group_tasks;
   Allocator& memory = allocator(Device::cpu());
   const std::size_t before = memory.stats().live_bytes;
   const auto step = [&] {
-    const MetaGradient g =
-        meta_gradient(problem.params, rates, problem.support, problem.query, options);
+    const MetaGradient g = meta_gradient(problem.params, rates, problem.groups, options);
     benchmark::DoNotOptimize(g.loss.item());
   };
   step();  // fills the allocator's cache and the products' primitives
@@ -115,11 +116,11 @@ void run(benchmark::State& state, Problem (*make)(), AdaptOptions options) {
   state.counters["peak_MiB"] = static_cast<double>(high - before) / (1 << 20);
 }
 
-void add(const char* name, Problem (*make)(), const AdaptOptions& options) {
+void add(const char* name, Problem (*make)(int groups), int groups, const AdaptOptions& options) {
   const std::string label =
       fmt::format("{}/{}{}/K{}", name, options.order == MetaOrder::second ? "second" : "first",
                   options.memory == MetaMemory::recomputed ? "_recomputed" : "", options.steps);
-  benchmark::RegisterBenchmark(label.c_str(), run, make, options)
+  benchmark::RegisterBenchmark(label.c_str(), run, make, groups, options)
       ->Unit(benchmark::kMillisecond)
       ->UseRealTime();
 }
@@ -134,8 +135,12 @@ void add_all() {
       {.steps = 5},
       {.steps = 5, .memory = MetaMemory::recomputed},
   };
-  for (const AdaptOptions& options : variants) add("mlp", mlp, options);
-  for (const AdaptOptions& options : variants) add("encoder", encoder, options);
+  // Two groups of tasks, each on one thread; "whole": all tasks in one batch, whose kernels share
+  // the threads.
+  for (const AdaptOptions& options : variants) add("mlp", mlp, 2, options);
+  for (const AdaptOptions& options : variants) add("encoder", encoder, 2, options);
+  add("mlp_whole", mlp, 1, {.steps = 5});
+  add("encoder_whole", encoder, 1, {.steps = 5});
 }
 
 }  // namespace mettle::bench

@@ -2,6 +2,7 @@
 #include "models/meta.h"
 
 #include "autograd/grad.h"
+#include "autograd/grad_of_sum.h"
 #include "autograd/ops.h"
 #include "engine/check.h"
 
@@ -114,29 +115,27 @@ Params adapt(const Params& initial, const Params& rates, const LossFunction& sup
 MetaGradient meta_gradient(const Params& initial, const Params& rates,
                            const LossFunction& support_loss, const LossFunction& query_loss,
                            const AdaptOptions& options) {
-  const GradMode on(true);
-  const Variable loss = query_loss(adapt(initial, rates, support_loss, options));
-  METTLE_CHECK(ShapeError, loss.numel() == 1,
-               "meta_gradient: the query loss has shape {}; it must be a scalar",
-               to_string(loss.shape()));
+  const TaskGroup all{support_loss, query_loss};
+  return meta_gradient(initial, rates, std::span(&all, 1), options);
+}
+
+MetaGradient meta_gradient(const Params& initial, const Params& rates,
+                           std::span<const TaskGroup> groups, const AdaptOptions& options) {
   Variables inputs;
-  std::vector<std::size_t> place;
-  std::size_t count = 0;
-  for (const Params* params : {&initial, &rates}) {
-    for (const Variable& v : params->values()) {
-      if (v.requires_grad()) {
-        inputs.push_back(v);
-        place.push_back(count);
-      }
-      ++count;
-    }
-  }
-  Variables all(count);
-  Variables gradients = grad(loss, inputs, {.allow_unused = true});
-  for (std::size_t i = 0; i < place.size(); ++i) all[place[i]] = std::move(gradients[i]);
-  const auto split = all.begin() + static_cast<std::ptrdiff_t>(initial.size());
-  return {loss.detach(), initial.with_values({all.begin(), split}),
-          rates.with_values({split, all.end()})};
+  for (const Params* params : {&initial, &rates})
+    inputs.insert(inputs.end(), params->values().begin(), params->values().end());
+  const auto loss_of_group = [&](std::int64_t i) {
+    const TaskGroup& group = groups[static_cast<std::size_t>(i)];
+    Variable loss = group.query_loss(adapt(initial, rates, group.support_loss, options));
+    METTLE_CHECK(ShapeError, loss.numel() == 1,
+                 "meta_gradient: the query loss has shape {}; it must be a scalar",
+                 to_string(loss.shape()));
+    return loss;
+  };
+  SumGradient total = grad_of_sum(std::ssize(groups), loss_of_group, inputs);
+  const auto split = total.gradients.begin() + static_cast<std::ptrdiff_t>(initial.size());
+  return {std::move(total.sum), initial.with_values({total.gradients.begin(), split}),
+          rates.with_values({split, total.gradients.end()})};
 }
 
 }  // namespace mettle

@@ -9,6 +9,7 @@
 #include "autograd/node.h"
 #include "autograd/ops.h"
 #include "engine/allocator.h"
+#include "engine/parallel.h"
 #include "models/encoder.h"
 #include "tests/autograd/message_of.h"
 #include "tests/models/models_test_util.h"
@@ -119,6 +120,13 @@ struct EncoderTask {
     const Variable logits = reshape(head(p, mean(seen, {-2})), y.shape());
     return bce_with_logits(logits, y, {.reduction = Reduction::sum});
   }
+  /// The same without dropout, which counts elements of the whole batch.
+  LossFunction plain_loss(const Variable& x, const Variable& y) const {
+    return [this, x, y](const Params& p) {
+      const Variable logits = reshape(head(p, mean(encoder(p, x), {-2})), y.shape());
+      return bce_with_logits(logits, y, {.reduction = Reduction::sum});
+    };
+  }
   LossFunction support() const {
     return [this](const Params& p) { return loss(p, support_x, likes, {9, 1}); };
   }
@@ -160,22 +168,15 @@ INSTANTIATE_TEST_SUITE_P(Memory, MetaEncoder,
 TEST(Meta, TasksTogetherAreTasksAlone) {
   const EncoderTask task;
   const Params params = task.weights(), rates = task.rates(params);
-  // Dropout counts elements of the whole batch, so it stays off here.
-  const auto loss_of = [&](const Variable& x, const Variable& y) {
-    return [&task, x, y](const Params& p) {
-      const Variable logits = reshape(task.head(p, mean(task.encoder(p, x), {-2})), y.shape());
-      return bce_with_logits(logits, y, {.reduction = Reduction::sum});
-    };
-  };
   const MetaGradient together =
-      meta_gradient(params, rates, loss_of(task.support_x, task.likes),
-                    loss_of(task.query_x, 1.0 - task.likes), {.steps = 2, .tasks = 2});
+      meta_gradient(params, rates, task.plain_loss(task.support_x, task.likes),
+                    task.plain_loss(task.query_x, 1.0 - task.likes), {.steps = 2, .tasks = 2});
   Variables sums(params.size());
   for (std::int64_t t = 0; t < EncoderTask::tasks; ++t) {
     const auto of_task = [t](const Variable& x) { return contiguous(select(x, 0, t)); };
-    const MetaGradient alone =
-        meta_gradient(params, rates, loss_of(of_task(task.support_x), of_task(task.likes)),
-                      loss_of(of_task(task.query_x), of_task(1.0 - task.likes)), {.steps = 2});
+    const MetaGradient alone = meta_gradient(
+        params, rates, task.plain_loss(of_task(task.support_x), of_task(task.likes)),
+        task.plain_loss(of_task(task.query_x), of_task(1.0 - task.likes)), {.steps = 2});
     for (std::size_t i = 0; i < sums.size(); ++i) {
       const Variable& g = alone.parameters.values()[i];
       sums[i] = sums[i] ? sums[i] + g : g;
@@ -249,6 +250,37 @@ TEST(Meta, AThousandMetaStepsDoNotGrowInMemory) {
   EXPECT_LT(last_loss, 0.5 * first_loss);
 }
 
+TEST(Meta, GroupsOnThreadsOfTheirOwnAddUpToTheWholeBatch) {
+  const EncoderTask task;
+  const Params params = task.weights(), rates = task.rates(params);
+  std::vector<TaskGroup> groups;
+  for (std::int64_t t = 0; t < EncoderTask::tasks; ++t) {
+    const auto of_group = [t](const Variable& x) { return slice(x, 0, t, t + 1); };
+    const Variable likes = of_group(task.likes);
+    groups.push_back({task.plain_loss(of_group(task.support_x), likes),
+                      task.plain_loss(of_group(task.query_x), 1.0 - likes)});
+  }
+  const MetaGradient whole = meta_gradient(
+      params, rates, task.plain_loss(task.support_x, task.likes),
+      task.plain_loss(task.query_x, 1.0 - task.likes), {.steps = 2, .tasks = EncoderTask::tasks});
+  std::vector<MetaGradient> grouped;  // with 1, 2 and 5 threads
+  const int before = threads();
+  for (const int count : {1, 2, 5}) {
+    set_threads(count);
+    grouped.push_back(meta_gradient(params, rates, groups, {.steps = 2, .tasks = 1}));
+  }
+  set_threads(before);
+  EXPECT_NEAR(grouped[0].loss.item(), whole.loss.item(), 1e-12);
+  for (const auto part : {&MetaGradient::parameters, &MetaGradient::rates}) {
+    for (std::size_t i = 0; i < params.size(); ++i) {
+      const Variable& one = (grouped[0].*part).values()[i];
+      EXPECT_LT(distance(one, (whole.*part).values()[i]), 1e-12) << params.names()[i];
+      for (const MetaGradient& other : grouped)
+        EXPECT_EQ(distance((other.*part).values()[i], one), 0.0) << params.names()[i];
+    }
+  }
+}
+
 TEST(Meta, RefusalsNameTheParameter) {
   const EncoderTask task;
   const Params params = task.weights();
@@ -268,6 +300,10 @@ TEST(Meta, RefusalsNameTheParameter) {
   EXPECT_THAT(message_of<ValueError>(
                   [&] { adapt(params, inner_rates(params, 0.1), constant, {.steps = -1}); }),
               testing::HasSubstr("neither can be negative"));
+  EXPECT_THAT(message_of<ValueError>([&] {
+                meta_gradient(params, inner_rates(params, 0.1), std::span<const TaskGroup>());
+              }),
+              testing::HasSubstr("there must be one at least"));
 }
 
 }  // namespace
