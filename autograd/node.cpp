@@ -1,15 +1,28 @@
 // Variables, the recording switch, and the life of nodes.
 #include "autograd/node.h"
 
+#include <algorithm>
 #include <atomic>
+
+#include "engine/live_count.h"
 
 namespace mettle {
 namespace {
 
 thread_local bool recording = true;
 
-std::atomic<std::uint64_t> next_id{1};
-std::atomic<std::size_t> live_nodes{0};
+// The number of the newest node that this thread made.
+thread_local std::uint64_t newest_id = 0;
+
+/// Later than all that this thread has made, and than every input, which other threads may have
+/// made (Lamport's clock): what one counter for all threads would tell, without sharing one.
+std::uint64_t next_id(const std::vector<Edge>& edges) {
+  for (const Edge& edge : edges)
+    if (edge.node) newest_id = std::max(newest_id, edge.node->id());
+  return ++newest_id;
+}
+
+LiveCount live_nodes;
 
 /// Stands for a leaf in the graph: has no inputs and no rule.
 class LeafNode final : public Node {
@@ -55,6 +68,10 @@ bool Variable::requires_grad() const { return impl_ && impl_->requires_grad; }
 
 bool Variable::is_leaf() const { return impl_ && !impl_->node; }
 
+bool Variable::unshared() const {
+  return impl_ && impl_->references() == 1 && impl_->value.storage()->references() == 1;
+}
+
 Variable Variable::recorded(Tensor value, Ref<Node> node, std::uint32_t output) {
   Variable v(std::move(value));
   // Integer outputs (indices, masks) stay outside the graph.
@@ -89,16 +106,13 @@ GradMode::~GradMode() { recording = previous_; }
 // -------------------------------------------------------------------------------------------- Node
 
 Node::Node(const char* name, std::vector<Edge> edges, std::vector<OutputMeta> outputs)
-    : name_(name),
-      id_(next_id.fetch_add(1, std::memory_order_relaxed)),
-      edges_(std::move(edges)),
-      outputs_(std::move(outputs)) {
-  live_nodes.fetch_add(1, std::memory_order_relaxed);
+    : name_(name), id_(next_id(edges)), edges_(std::move(edges)), outputs_(std::move(outputs)) {
+  live_nodes.add();
 }
 
-Node::~Node() { live_nodes.fetch_sub(1, std::memory_order_relaxed); }
+Node::~Node() { live_nodes.remove(); }
 
-std::size_t Node::live_count() { return live_nodes.load(std::memory_order_relaxed); }
+std::size_t Node::live_count() { return live_nodes.total(); }
 
 void Node::destroy(Node* node) noexcept {
   // Deleting a node drops its edges and saved variables, which may end further nodes: those enter

@@ -39,7 +39,8 @@ class Node : public RefCounted {
   virtual ~Node();
 
   const char* name() const { return name_; }
-  /// Grows with time of creation: a node's inputs always have smaller numbers.
+  /// Grows with time of creation within a thread, and a node's inputs always have smaller numbers.
+  /// Nodes that two threads made can have the same.
   std::uint64_t id() const { return id_; }
   const std::vector<Edge>& edges() const { return edges_; }
   const std::vector<OutputMeta>& outputs() const { return outputs_; }

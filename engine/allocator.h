@@ -12,6 +12,8 @@
 namespace mettle {
 
 /// Bytes and counts since the start of the process. "live" is handed out, "cached" waits for reuse.
+/// The peak is seen to within 64 KiB for each thread, and exactly while a bound on live bytes is
+/// set.
 struct AllocatorStats {
   std::size_t live_bytes = 0;
   std::size_t live_blocks = 0;

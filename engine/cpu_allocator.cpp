@@ -1,6 +1,14 @@
-// The CPU allocator: size classes with four steps per power of two (at most 25 % waste), one free
-// list per class, a bound on cached bytes, and an optional bound on live bytes.
+// The CPU allocator: size classes with four steps per power of two (at most 25 % waste), freed
+// blocks kept in two levels, a bound on what is kept, and an optional bound on what is handed out.
+//
+// Threads that compute beside each other allocate thousands of tensors a step. Each has a shard: a
+// lock that nobody else wants, free lists of small blocks, and counts that reach the process's
+// totals a quantum at a time. Large blocks, and small ones for which a shard has no room, wait in
+// one pool. When the pool is full it gives the class that was unused for longest back to the
+// system.
+#include <algorithm>
 #include <array>
+#include <atomic>
 #include <bit>
 #include <cstdlib>
 #include <limits>
@@ -10,12 +18,27 @@
 
 #include "engine/allocator.h"
 #include "engine/check.h"
+#include "engine/thread_number.h"
+
+// A cached block is out of bounds for everybody: the address sanitizer is told.
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(address, bytes) ((void)(address), (void)(bytes))
+#define ASAN_UNPOISON_MEMORY_REGION(address, bytes) ((void)(address), (void)(bytes))
+#endif
 
 namespace mettle {
 namespace {
 
 constexpr std::size_t alignment = 64;
 constexpr int steps = 4;  // classes per power of two
+constexpr std::size_t unlimited = std::numeric_limits<std::size_t>::max();
 
 struct SizeClass {
   std::size_t index;
@@ -32,6 +55,66 @@ SizeClass size_class(std::size_t bytes) {
   return {static_cast<std::size_t>(e) * steps + quarter, quarter * step * alignment};
 }
 
+/// Freed blocks by class. Not thread-safe.
+class FreeBlocks {
+ public:
+  std::size_t bytes() const { return bytes_; }
+
+  /// The block that came last, or null.
+  void* take(SizeClass c) {
+    List& list = lists_[c.index];
+    if (list.blocks.empty()) return nullptr;
+    void* block = list.blocks.back();
+    list.blocks.pop_back();
+    list.used = ++clock_;
+    bytes_ -= c.bytes;
+    ASAN_UNPOISON_MEMORY_REGION(block, c.bytes);
+    return block;
+  }
+
+  /// False when there is no memory to note the block in.
+  bool keep(SizeClass c, void* block) noexcept {
+    List& list = lists_[c.index];
+    try {
+      list.blocks.push_back(block);
+    } catch (const std::bad_alloc&) {
+      return false;
+    }
+    list.bytes_each = c.bytes;
+    list.used = ++clock_;
+    bytes_ += c.bytes;
+    ASAN_POISON_MEMORY_REGION(block, c.bytes);
+    return true;
+  }
+
+  /// A block of the class that was unused for longest; null when there are none.
+  void* evict() noexcept {
+    List* oldest = nullptr;
+    for (List& list : lists_)
+      if (!list.blocks.empty() && (!oldest || list.used < oldest->used)) oldest = &list;
+    if (!oldest) return nullptr;
+    void* block = oldest->blocks.back();
+    oldest->blocks.pop_back();
+    bytes_ -= oldest->bytes_each;
+    ASAN_UNPOISON_MEMORY_REGION(block, oldest->bytes_each);
+    return block;
+  }
+
+  void release_all() noexcept {
+    while (void* block = evict()) std::free(block);
+  }
+
+ private:
+  struct List {
+    std::vector<void*> blocks;
+    std::size_t bytes_each = 0;
+    std::uint64_t used = 0;
+  };
+  std::array<List, 48 * steps> lists_;
+  std::size_t bytes_ = 0;
+  std::uint64_t clock_ = 0;
+};
+
 class CpuAllocator final : public Allocator {
  public:
   ~CpuAllocator() override { trim(); }
@@ -41,101 +124,175 @@ class CpuAllocator final : public Allocator {
     METTLE_CHECK(MemoryError, bytes <= max_request, "allocate: {} bytes is beyond any machine",
                  bytes);
     const SizeClass c = size_class(bytes);
+    Shard& shard = own_shard();
     {
-      const std::lock_guard lock(mutex_);
-      METTLE_CHECK(
-          MemoryError, c.bytes <= live_limit_ - std::min(live_limit_, stats_.live_bytes),
-          "allocate: {} bytes would pass the limit of {} with {} live; use smaller batches "
-          "or raise it with set_limits()",
-          bytes, live_limit_, stats_.live_bytes);
-      ++stats_.allocations;
-      if (auto& list = free_[c.index]; !list.empty()) {
-        void* block = list.back();
-        list.pop_back();
-        stats_.cached_bytes -= c.bytes;
-        note_live(c.bytes);
-        return block;
-      }
+      const std::lock_guard lock(shard.mutex);
+      count_live(shard, c, bytes);
+      ++shard.allocations;
+      if (void* block = shard.free.take(c)) return block;
     }
-    void* block = system_allocate(c.bytes);
-    const std::lock_guard lock(mutex_);
-    ++stats_.system_calls;
-    note_live(c.bytes);
-    return block;
+    {
+      const std::lock_guard lock(pool_mutex_);
+      if (void* block = pool_.take(c)) return block;
+    }
+    return system_allocate(shard, c);
   }
 
   void deallocate(void* block, std::size_t bytes) noexcept override {
     if (!block) return;
     const SizeClass c = size_class(bytes);
+    Shard& shard = own_shard();
     {
-      const std::lock_guard lock(mutex_);
-      stats_.live_bytes -= c.bytes;
-      --stats_.live_blocks;
-      if (stats_.cached_bytes + c.bytes <= cached_limit_ && remember(free_[c.index], block)) {
-        stats_.cached_bytes += c.bytes;
-        return;
-      }
+      const std::lock_guard lock(shard.mutex);
+      count_freed(shard, c);
+      const bool room = c.bytes <= small && shard.free.bytes() + c.bytes <= shard_limit_;
+      if (room && shard.free.keep(c, block)) return;
     }
-    std::free(block);
+    if (!pool(c, block)) std::free(block);
   }
 
   AllocatorStats stats() const override {
-    const std::lock_guard lock(mutex_);
-    return stats_;
+    AllocatorStats total;
+    std::int64_t live_bytes = 0, live_blocks = 0;
+    for (const Shard& shard : shards_) {
+      const std::lock_guard lock(shard.mutex);
+      live_bytes += shard.live_bytes;
+      live_blocks += shard.live_blocks;
+      total.cached_bytes += shard.free.bytes();
+      total.allocations += shard.allocations;
+      total.system_calls += shard.system_calls;
+    }
+    total.live_bytes = static_cast<std::size_t>(live_bytes);
+    total.live_blocks = static_cast<std::size_t>(live_blocks);
+    total.peak_live_bytes = static_cast<std::size_t>(std::max(peak_.load(), live_bytes));
+    const std::lock_guard lock(pool_mutex_);
+    total.cached_bytes += pool_.bytes();
+    return total;
   }
 
   void trim() noexcept override {
-    const std::lock_guard lock(mutex_);
-    for (auto& list : free_) {
-      for (void* block : list) std::free(block);
-      list.clear();
+    for (Shard& shard : shards_) {
+      const std::lock_guard lock(shard.mutex);
+      shard.free.release_all();
     }
-    stats_.cached_bytes = 0;
+    const std::lock_guard lock(pool_mutex_);
+    pool_.release_all();
   }
 
   void set_limits(std::size_t live_bytes, std::size_t cached_bytes) override {
-    {
-      const std::lock_guard lock(mutex_);
-      live_limit_ = live_bytes;
-      cached_limit_ = cached_bytes;
-      if (stats_.cached_bytes <= cached_limit_) return;
+    live_limit_ = live_bytes;
+    // Half of a large cache is the shards'; a small one is not worth dividing.
+    const std::size_t share = cached_bytes >= worth_dividing ? cached_bytes / 2 / shard_count : 0;
+    shard_limit_ = share;
+    pool_limit_ = cached_bytes - share * shard_count;
+    for (Shard& shard : shards_) {
+      const std::lock_guard lock(shard.mutex);
+      publish(shard);
     }
-    trim();
+    if (stats().cached_bytes > cached_bytes) trim();
   }
 
  private:
   static constexpr std::size_t max_request = std::size_t{1} << 46;
+  static constexpr std::size_t shard_count = 16;
+  static constexpr std::size_t small = std::size_t{256} << 10;  // what a shard keeps
+  static constexpr std::size_t worth_dividing = std::size_t{64} << 20;
+  static constexpr std::int64_t quantum = 64 << 10;  // what a shard may leave unpublished
 
-  void note_live(std::size_t bytes) {
-    stats_.live_bytes += bytes;
-    ++stats_.live_blocks;
-    stats_.peak_live_bytes = std::max(stats_.peak_live_bytes, stats_.live_bytes);
-  }
+  struct alignas(128) Shard {
+    mutable std::mutex mutex;
+    FreeBlocks free;
+    // What this shard's threads handed out, less what they took back: below zero where they free
+    // what others allocated.
+    std::int64_t live_bytes = 0;
+    std::int64_t live_blocks = 0;
+    std::int64_t unpublished = 0;  // part of live_bytes that live_ has not seen
+    std::uint64_t allocations = 0;
+    std::uint64_t system_calls = 0;
+  };
 
-  // Growing the free list can itself run out of memory: then the block is simply not cached.
-  static bool remember(std::vector<void*>& list, void* block) noexcept {
-    try {
-      list.push_back(block);
-      return true;
-    } catch (const std::bad_alloc&) {
-      return false;
+  Shard& own_shard() { return shards_[thread_number() % shard_count]; }
+
+  void publish(Shard& shard) {
+    const std::int64_t live = live_.fetch_add(shard.unpublished) + shard.unpublished;
+    shard.unpublished = 0;
+    std::int64_t peak = peak_.load(std::memory_order_relaxed);
+    while (peak < live && !peak_.compare_exchange_weak(peak, live)) {
     }
   }
 
-  void* system_allocate(std::size_t bytes) {
-    if (void* block = std::aligned_alloc(alignment, bytes)) return block;
-    trim();
-    if (void* block = std::aligned_alloc(alignment, bytes)) return block;
+  // Throws MemoryError, with nothing counted, where the block would pass the limit.
+  void count_live(Shard& shard, SizeClass c, std::size_t requested) {
+    const auto bytes = static_cast<std::int64_t>(c.bytes);
+    const std::size_t limit = live_limit_.load(std::memory_order_relaxed);
+    if (limit == unlimited) {
+      shard.unpublished += bytes;
+      if (shard.unpublished >= quantum) publish(shard);
+    } else {
+      const std::int64_t others = live_.fetch_add(bytes);
+      if (static_cast<std::size_t>(others + bytes) > limit) {
+        live_.fetch_sub(bytes);
+        fail<MemoryError>(
+            "allocate: {} bytes would pass the limit of {} with {} live; use smaller batches "
+            "or raise it with set_limits()",
+            requested, limit, others);
+      }
+      publish(shard);
+    }
+    shard.live_bytes += bytes;
+    ++shard.live_blocks;
+  }
+
+  void count_freed(Shard& shard, SizeClass c) noexcept {
+    const auto bytes = static_cast<std::int64_t>(c.bytes);
+    shard.live_bytes -= bytes;
+    --shard.live_blocks;
+    shard.unpublished -= bytes;
+    const bool limited = live_limit_.load(std::memory_order_relaxed) != unlimited;
+    if (limited || shard.unpublished <= -quantum) publish(shard);
+  }
+
+  bool pool(SizeClass c, void* block) noexcept {
+    const std::size_t limit = pool_limit_;
+    if (c.bytes > limit) return false;
+    for (;;) {
+      void* evicted = nullptr;
+      {
+        const std::lock_guard lock(pool_mutex_);
+        if (pool_.bytes() + c.bytes <= limit) return pool_.keep(c, block);
+        evicted = pool_.evict();
+      }
+      std::free(evicted);
+    }
+  }
+
+  void* system_allocate(Shard& shard, SizeClass c) {
+    void* block = std::aligned_alloc(alignment, c.bytes);
+    if (!block) {
+      trim();
+      block = std::aligned_alloc(alignment, c.bytes);
+    }
+    {
+      const std::lock_guard lock(shard.mutex);
+      if (block) {
+        ++shard.system_calls;
+        return block;
+      }
+      count_freed(shard, c);
+    }
     const AllocatorStats s = stats();
-    fail<MemoryError>("allocate: the system has no {} bytes left ({} live in {} blocks)", bytes,
+    fail<MemoryError>("allocate: the system has no {} bytes left ({} live in {} blocks)", c.bytes,
                       s.live_bytes, s.live_blocks);
   }
 
-  mutable std::mutex mutex_;
-  std::array<std::vector<void*>, 48 * steps> free_;
-  AllocatorStats stats_;
-  std::size_t live_limit_ = std::numeric_limits<std::size_t>::max();
-  std::size_t cached_limit_ = std::size_t{512} << 20;
+  static constexpr std::size_t default_cache = std::size_t{512} << 20;
+  std::array<Shard, shard_count> shards_;
+  mutable std::mutex pool_mutex_;
+  FreeBlocks pool_;
+  std::atomic<std::int64_t> live_{0}, peak_{0};
+  std::atomic<std::size_t> live_limit_{unlimited};
+  std::atomic<std::size_t> shard_limit_{default_cache / 2 / shard_count};
+  std::atomic<std::size_t> pool_limit_{default_cache / 2};
 };
 
 }  // namespace

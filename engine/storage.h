@@ -6,6 +6,7 @@
 
 #include "engine/allocator.h"
 #include "engine/device.h"
+#include "engine/live_count.h"
 #include "engine/ref.h"
 
 namespace mettle {
@@ -15,10 +16,10 @@ class Storage final : public RefCounted {
   /// Uninitialised memory of the device's allocator. Throws MemoryError, DeviceError.
   Storage(std::size_t bytes, Device device)
       : data_(mettle::allocator(device).allocate(bytes)), bytes_(bytes), device_(device) {
-    live_.fetch_add(1, std::memory_order_relaxed);
+    live_.add();
   }
   ~Storage() {
-    live_.fetch_sub(1, std::memory_order_relaxed);
+    live_.remove();
     mettle::allocator(device_).deallocate(data_, bytes_);
   }
 
@@ -35,7 +36,7 @@ class Storage final : public RefCounted {
   }
 
   /// Storages alive in the process: tests of leaks compare it before and after.
-  static std::size_t live_count() { return live_.load(std::memory_order_relaxed); }
+  static std::size_t live_count() { return live_.total(); }
 
  private:
   void* data_;
@@ -43,7 +44,7 @@ class Storage final : public RefCounted {
   Device device_;
   std::atomic<std::uint32_t> version_{0};
   const char* last_writer_ = "";
-  inline static std::atomic<std::size_t> live_{0};
+  inline static LiveCount live_;
 };
 
 }  // namespace mettle

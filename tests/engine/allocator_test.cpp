@@ -94,6 +94,46 @@ TEST_F(AllocatorTest, TheCacheStaysWithinItsBoundAndTrimEmptiesIt) {
   EXPECT_EQ(cpu().stats().cached_bytes, 0u);
 }
 
+TEST_F(AllocatorTest, AFullCacheGivesUpTheClassThatWasUnusedForLongest) {
+  cpu().set_limits(no_limit, 8192);
+  const auto cycle = [](std::size_t bytes) {
+    const std::uint64_t before = cpu().stats().system_calls;
+    cpu().deallocate(cpu().allocate(bytes), bytes);
+    return cpu().stats().system_calls > before;
+  };
+  cycle(4096);
+  cycle(1024);
+  EXPECT_FALSE(cycle(4096));  // now 1024 is the one unused for longest
+  EXPECT_TRUE(cycle(3072));   // fills the cache
+  EXPECT_TRUE(cycle(512));    // one block too many: 1024 goes
+  EXPECT_EQ(cpu().stats().cached_bytes, 4096u + 3072 + 512);
+  EXPECT_FALSE(cycle(4096));
+  EXPECT_FALSE(cycle(3072));
+  EXPECT_TRUE(cycle(1024));   // 512 goes
+  EXPECT_TRUE(cycle(10240));  // larger than the cache: never kept, and nothing goes for it
+  EXPECT_FALSE(cycle(3072));
+}
+
+TEST_F(AllocatorTest, BlocksFreedByAnotherThreadAreCountedAndServeIt) {
+  const AllocatorStats before = cpu().stats();
+  std::vector<void*> blocks(100);
+  for (void*& block : blocks) block = cpu().allocate(2048);
+  EXPECT_EQ(cpu().stats().live_blocks, before.live_blocks + 100);
+  std::uint64_t system_calls = 1;
+  std::thread([&] {
+    for (void* block : blocks) cpu().deallocate(block, 2048);
+    const std::uint64_t at_first = cpu().stats().system_calls;
+    for (void*& block : blocks) block = cpu().allocate(2048);
+    system_calls = cpu().stats().system_calls - at_first;
+    for (void* block : blocks) cpu().deallocate(block, 2048);
+  }).join();
+  EXPECT_EQ(system_calls, 0u);
+  const AllocatorStats after = cpu().stats();
+  EXPECT_EQ(after.live_blocks, before.live_blocks);
+  EXPECT_EQ(after.live_bytes, before.live_bytes);
+  EXPECT_EQ(after.cached_bytes, 100u * 2048);
+}
+
 TEST_F(AllocatorTest, TheLiveBoundRefusesWithTheNumbersAndLeavesEverythingUsable) {
   const Tensor kept = Tensor::from(std::vector<float>{1, 2, 3, 4}, {4});
   const std::size_t live = cpu().stats().live_bytes;
