@@ -18,20 +18,30 @@ namespace mettle::kernels::cpu::HWY_NAMESPACE {
 /// Room that DropoutFactors::fill needs beyond the elements asked for.
 inline constexpr std::int64_t dropout_slack = 4 + random::HWY_NAMESPACE::words_slack;
 
-/// room[i] = words[i] >= threshold ? kept : 0.
-inline void keep_or_drop(const std::uint32_t* words, std::int64_t n, std::uint32_t threshold,
-                         float kept, float* room) {
-  const hn::ScalableTag<float> d;
-  const hn::RebindToUnsigned<decltype(d)> du;
-  for_lanes(d, static_cast<std::size_t>(n), [&](std::size_t i, auto span) METTLE_LANES {
-    const auto drops = hn::Lt(load(du, words + i, span), hn::Set(du, threshold));
-    store(d, hn::IfThenZeroElse(hn::RebindMask(d, drops), hn::Set(d, kept)), room + i, span);
-  });
-}
-inline void keep_or_drop(const std::uint32_t* words, std::int64_t n, std::uint32_t threshold,
-                         double kept, double* room) {
-  for (std::int64_t i = 0; i < n; ++i) room[i] = dropout_keeps(words[i], threshold) ? kept : 0.0;
-}
+/// Turns words of the stream into factors: room[i] = word i >= threshold ? kept : 0.
+template <class A> struct StoreFactors;
+template <> struct StoreFactors<float> {
+  std::uint32_t threshold;
+  float kept;
+  float* room;
+  template <class V> HWY_INLINE void operator()(std::int64_t i, V words) const {
+    const hn::DFromV<V> du;
+    const hn::RebindToFloat<decltype(du)> d;
+    const auto drops = hn::RebindMask(d, hn::Lt(words, hn::Set(du, threshold)));
+    hn::StoreU(hn::IfThenZeroElse(drops, hn::Set(d, kept)), d, room + i);
+  }
+};
+template <> struct StoreFactors<double> {
+  std::uint32_t threshold;
+  double kept;
+  double* room;
+  template <class V> HWY_INLINE void operator()(std::int64_t i, V words) const {
+    const hn::DFromV<V> du;
+    std::uint32_t lanes[hn::MaxLanes(du)];
+    hn::StoreU(words, du, lanes);
+    for (const std::uint32_t word : lanes) room[i++] = dropout_keeps(word, threshold) ? kept : 0.0;
+  }
+};
 
 template <class A> class DropoutFactors {
  public:
@@ -45,16 +55,9 @@ template <class A> class DropoutFactors {
       std::fill_n(room, count, kept_);
       return room;
     }
-    constexpr std::int64_t strip = 512;
-    std::uint32_t words[strip + random::HWY_NAMESPACE::words_slack];
     const std::int64_t skipped = first % 4;  // a Philox block makes four words
-    const std::int64_t wanted = skipped + count;
-    for (std::int64_t done = 0; done < wanted; done += strip) {
-      const std::int64_t n = std::min(strip, wanted - done);
-      random::HWY_NAMESPACE::philox_words(key_, static_cast<std::uint64_t>((first + done) / 4), n,
-                                          words);
-      keep_or_drop(words, n, threshold_, kept_, room + done);
-    }
+    random::HWY_NAMESPACE::philox_each(key_, static_cast<std::uint64_t>(first / 4), skipped + count,
+                                       StoreFactors<A>{threshold_, kept_, room});
     return room + skipped;
   }
 

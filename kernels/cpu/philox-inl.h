@@ -14,6 +14,7 @@
 #include <cstring>
 
 #include "engine/random.h"
+#include "kernels/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace mettle::kernels::cpu::random::HWY_NAMESPACE {
@@ -27,25 +28,43 @@ inline constexpr int vectors_in_flight = HWY_TARGET <= HWY_AVX3 ? 4 : 2;
 /// philox_words writes whole vectors: at most this many words more than asked for.
 inline constexpr std::int64_t words_slack = words_per_vector;
 
+/// Where philox_vectors leaves its words: sink(i, words) takes words i, i + 1, ... of the stream,
+/// one vector.
+struct StoreWords {
+  std::uint32_t* out;
+  template <class V> HWY_INLINE void operator()(std::int64_t i, V words) const {
+    hn::StoreU(words, hn::DFromV<V>(), out + i);
+  }
+};
+
 #if HWY_TARGET == HWY_SCALAR
-template <int Vectors> void philox_vectors(PhiloxKey key, std::uint64_t first, std::uint32_t* out) {
+template <int Vectors, class Sink>
+void philox_vectors(PhiloxKey key, std::uint64_t first, const Sink& sink) {
+  const hn::ScalableTag<std::uint32_t> d;
   for (int v = 0; v < Vectors; ++v) {
     const PhiloxBlock block = key.block(first + static_cast<std::uint64_t>(v));
-    std::copy(block.word, block.word + 4, out + 4 * v);
+    for (int i = 0; i < 4; ++i) sink(4 * v + i, hn::Set(d, block.word[i]));
   }
 }
 #else
 // Each u64 lane holds one block's word in its low half; the high half may hold rubbish, because the
-// multiplication reads the low halves only.
-template <int Vectors>
-HWY_INLINE void philox_vectors(PhiloxKey key, std::uint64_t first, std::uint32_t* out) {
+// multiplication reads the low halves only. Of N lanes the even ones hold blocks 0 to N/2 - 1 and
+// the odd ones the rest: so interleaving the pairs of words within 128 bits leaves the words in the
+// order of the stream.
+template <int Vectors, class Sink>
+HWY_INLINE void philox_vectors(PhiloxKey key, std::uint64_t first, const Sink& sink) {
   const hn::ScalableTag<std::uint64_t> d64;
   const hn::Repartition<std::uint32_t, decltype(d64)> d32;
   using V = hn::Vec<decltype(d64)>;
+  constexpr auto lanes = static_cast<std::uint64_t>(blocks_per_vector);
+  alignas(64) std::uint64_t block_of_lane[lanes];
+  for (std::uint64_t lane = 0; lane < lanes; ++lane)
+    block_of_lane[lane] = lane / 2 + (lane % 2) * (lanes / 2);
+  const auto order = hn::Load(d64, block_of_lane);
   const auto m0 = hn::Set(d32, 0xD2511F53u), m1 = hn::Set(d32, 0xCD9E8D57u);
   V c0[Vectors], c1[Vectors], c2[Vectors], c3[Vectors];
   for (int v = 0; v < Vectors; ++v) {
-    c0[v] = hn::Iota(d64, first + static_cast<std::uint64_t>(v * blocks_per_vector));
+    c0[v] = hn::Add(order, hn::Set(d64, first + static_cast<std::uint64_t>(v) * lanes));
     c1[v] = hn::ShiftRight<32>(c0[v]);
     c2[v] = hn::Set(d64, key.offset);
     c3[v] = hn::ShiftRight<32>(c2[v]);
@@ -57,35 +76,45 @@ HWY_INLINE void philox_vectors(PhiloxKey key, std::uint64_t first, std::uint32_t
     for (int v = 0; v < Vectors; ++v) {
       const auto p0 = hn::MulEven(hn::BitCast(d32, c0[v]), m0);
       const auto p1 = hn::MulEven(hn::BitCast(d32, c2[v]), m1);
-      c0[v] = hn::Xor(hn::Xor(hn::ShiftRight<32>(p1), c1[v]), key0);
-      c2[v] = hn::Xor(hn::Xor(hn::ShiftRight<32>(p0), c3[v]), key1);
+      c0[v] = hn::Xor3(hn::ShiftRight<32>(p1), c1[v], key0);
+      c2[v] = hn::Xor3(hn::ShiftRight<32>(p0), c3[v], key1);
       c1[v] = p1;
       c3[v] = p0;
     }
     k0 += 0x9E3779B9u;
     k1 += 0xBB67AE85u;
   }
-  const auto low_half = hn::Set(d64, 0xffffffffu);
+  const auto pair = [&](V low, V high) METTLE_LANES {
+    return hn::BitCast(
+        d64, hn::OddEven(hn::BitCast(d32, hn::ShiftLeft<32>(high)), hn::BitCast(d32, low)));
+  };
   for (int v = 0; v < Vectors; ++v) {
-    const auto even = hn::Or(hn::And(c0[v], low_half), hn::ShiftLeft<32>(c1[v]));
-    const auto odd = hn::Or(hn::And(c2[v], low_half), hn::ShiftLeft<32>(c3[v]));
-    alignas(64) std::uint64_t pairs[2 * blocks_per_vector];
-    hn::StoreInterleaved2(even, odd, d64, pairs);
-    std::memcpy(out + v * words_per_vector, pairs, sizeof(pairs));
+    const auto front = pair(c0[v], c1[v]), back = pair(c2[v], c3[v]);
+    sink(v * words_per_vector, hn::BitCast(d32, hn::InterleaveLower(d64, front, back)));
+    sink(v * words_per_vector + words_per_vector / 2,
+         hn::BitCast(d32, hn::InterleaveUpper(d64, front, back)));
   }
 }
 #endif
 
-/// Writes the words of blocks first, first + 1, ... to out: `count` of them and up to words_slack
-/// more.
-inline void philox_words(PhiloxKey key, std::uint64_t first, std::int64_t count,
-                         std::uint32_t* out) {
+/// Hands the words of blocks first, first + 1, ... to sink(i, words), a vector at a time: `count`
+/// of them and up to words_slack more.
+template <class Sink>
+HWY_INLINE void philox_each(PhiloxKey key, std::uint64_t first, std::int64_t count,
+                            const Sink& sink) {
   constexpr std::int64_t batch = vectors_in_flight * words_per_vector;
   std::int64_t done = 0;
   const auto block = [&] { return first + static_cast<std::uint64_t>(done / 4); };
+  const auto onward = [&](std::int64_t i, auto words) METTLE_LANES { sink(done + i, words); };
   for (; done + batch <= count; done += batch)
-    philox_vectors<vectors_in_flight>(key, block(), out + done);
-  for (; done < count; done += words_per_vector) philox_vectors<1>(key, block(), out + done);
+    philox_vectors<vectors_in_flight>(key, block(), onward);
+  for (; done < count; done += words_per_vector) philox_vectors<1>(key, block(), onward);
+}
+
+/// The same, written to out.
+inline void philox_words(PhiloxKey key, std::uint64_t first, std::int64_t count,
+                         std::uint32_t* out) {
+  philox_each(key, first, count, StoreWords{out});
 }
 
 }  // namespace mettle::kernels::cpu::random::HWY_NAMESPACE
