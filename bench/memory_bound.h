@@ -20,25 +20,38 @@ inline Tensor random_tensor(const Shape& shape, unsigned seed) {
   return t;
 }
 
-/// A row's times and rates are elapsed time, or processor time with one thread, as the probe's are.
-inline void clock_of_the_probe(benchmark::internal::Benchmark* row) {
-  if (threads() > 1) row->UseRealTime();
-}
+/// measure() keeps the time: elapsed, or processor time with one thread.
+inline void clock_of_the_probe(benchmark::internal::Benchmark* row) { row->UseManualTime(); }
 
-/// Repeats `step`, which reads or writes each of `moved` once, and reports the rate.
+/// Repeats `step`, which reads or writes each of `moved` once, and reports the rate beside the
+/// probe's, whose passes lie between the repetitions: so both see the same neighbours.
 template <class Step>
 void measure(benchmark::State& state, std::initializer_list<Tensor> moved, const Step& step) {
+  constexpr double between_passes = 0.03;  // seconds
+  static MemoryProbe probe;
   std::size_t bytes = 0;
   for (const Tensor& t : moved) bytes += t.bytes();
   step();
-  const double limit = memory_rate();
-  for (auto _ : state) step();
+  probe.pass();  // the first after other work is slow
+  probe.restart();
+  double since_pass = between_passes;
+  for (auto _ : state) {
+    if (since_pass >= between_passes) {
+      probe.pass();
+      since_pass = 0;
+    }
+    const double begin = clock_seconds();
+    step();
+    const double seconds = clock_seconds() - begin;
+    state.SetIterationTime(seconds);
+    since_pass += seconds;
+  }
   using benchmark::Counter;
   const double gigabytes = 1e-9 * static_cast<double>(bytes);
   state.counters["GB/s"] = Counter(gigabytes, Counter::kIsIterationInvariantRate);
-  state.counters["limit_GB/s"] = limit;
+  state.counters["limit_GB/s"] = probe.rate();
   state.counters["%_of_limit"] =
-      Counter(100 * gigabytes / limit, Counter::kIsIterationInvariantRate);
+      Counter(100 * gigabytes / probe.rate(), Counter::kIsIterationInvariantRate);
 }
 
 }  // namespace mettle::bench

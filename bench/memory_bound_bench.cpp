@@ -1,6 +1,6 @@
 // Kernels that should be bound by memory: time, GB/s of the bytes that the mathematics must move,
-// and the share of what a copy or triad reaches in this process. With one thread these are rates of
-// processor time. What fits into a cache can pass 100 %.
+// and the share of what a copy or triad reaches in this process, beside the rows. With one thread
+// these are rates of processor time. What fits into a cache can pass 100 %.
 //
 //   OMP_NUM_THREADS=1 memory_bound_bench --benchmark_filter=layer_norm --benchmark_repetitions=5
 #include <benchmark/benchmark.h>
@@ -24,7 +24,8 @@ namespace {
 
 using namespace kernels;
 
-constexpr std::int64_t rows = 4096, width = 768, wide = 3072;
+// Tensors of 50 MB: what is left of them in a cache when the next repetition begins helps little.
+constexpr std::int64_t rows = 16384, width = 768, wide_rows = 4096, wide = 3072;
 
 // Operands of the norms: t[0] x (or s), t[1] dy, t[2] ddx, then outputs.
 struct Norm {
@@ -69,19 +70,19 @@ void layer_norm_double_bwd(benchmark::State& state) {
 }
 
 void gelu_fwd(benchmark::State& state, GeluForm form) {
-  const Tensor x = random_tensor({rows, wide}, 1), bias = random_tensor({wide}, 2);
-  const Tensor y = Tensor::zeros({rows, wide});
+  const Tensor x = random_tensor({wide_rows, wide}, 1), bias = random_tensor({wide}, 2);
+  const Tensor y = Tensor::zeros({wide_rows, wide});
   measure(state, {x, y}, [&] {
-    bias_gelu_forward({}, {DType::f32, form, rows, wide, 1, x.data(), bias.data(), y.data()});
+    bias_gelu_forward({}, {DType::f32, form, wide_rows, wide, 1, x.data(), bias.data(), y.data()});
   });
 }
 
 void gelu_bwd(benchmark::State& state, GeluForm form) {
-  const Tensor x = random_tensor({rows, wide}, 1), bias = random_tensor({wide}, 2);
-  const Tensor dy = random_tensor({rows, wide}, 3);
-  const Tensor dx = Tensor::zeros({rows, wide}), dbias = Tensor::zeros({wide});
+  const Tensor x = random_tensor({wide_rows, wide}, 1), bias = random_tensor({wide}, 2);
+  const Tensor dy = random_tensor({wide_rows, wide}, 3);
+  const Tensor dx = Tensor::zeros({wide_rows, wide}), dbias = Tensor::zeros({wide});
   measure(state, {x, dy, dx}, [&] {
-    bias_gelu_backward({}, {DType::f32, form, rows, wide, 1, x.data(), bias.data(), dy.data(),
+    bias_gelu_backward({}, {DType::f32, form, wide_rows, wide, 1, x.data(), bias.data(), dy.data(),
                             dx.data(), dbias.data()});
   });
 }
@@ -116,7 +117,7 @@ void dropout_norm_bwd(benchmark::State& state) {
 }
 
 struct Loss {
-  static constexpr std::int64_t n = 1000000;
+  static constexpr std::int64_t n = 16000000;
   Tensor x = random_tensor({n}, 1), target = Tensor::zeros({n}), dx = Tensor::zeros({n});
   Tensor loss = Tensor::zeros({1});
   Tensor dloss = Tensor::from(std::vector<float>{1}, {1});
@@ -194,20 +195,20 @@ template <class F, class... A> void add(const std::string& name, F f, A... argum
 }  // namespace
 
 void add_all() {
-  add("layer_norm/forward/4096x768", layer_norm_fwd);
-  add("layer_norm/backward/4096x768", layer_norm_bwd);
-  add("layer_norm/double_backward/4096x768", layer_norm_double_bwd);
+  add("layer_norm/forward/16384x768", layer_norm_fwd);
+  add("layer_norm/backward/16384x768", layer_norm_bwd);
+  add("layer_norm/double_backward/16384x768", layer_norm_double_bwd);
   for (const GeluForm form : {GeluForm::erf, GeluForm::tanh}) {
     const std::string name = form == GeluForm::erf ? "bias_gelu_erf" : "bias_gelu_tanh";
     add(name + "/forward/4096x3072", gelu_fwd, form);
     add(name + "/backward/4096x3072", gelu_bwd, form);
   }
-  add("dropout/forward/4096x768", dropout_fwd);
-  add("dropout_residual_layer_norm/forward/4096x768", dropout_norm_fwd);
-  add("dropout_residual_layer_norm/backward/4096x768", dropout_norm_bwd);
-  add("bce_with_logits/forward/1M", bce_fwd);
-  add("bce_with_logits/forward_with_gradient/1M", bce_fwd_and_gradient);
-  add("bce_with_logits/backward/1M", bce_bwd);
+  add("dropout/forward/16384x768", dropout_fwd);
+  add("dropout_residual_layer_norm/forward/16384x768", dropout_norm_fwd);
+  add("dropout_residual_layer_norm/backward/16384x768", dropout_norm_bwd);
+  add("bce_with_logits/forward/16M", bce_fwd);
+  add("bce_with_logits/forward_with_gradient/16M", bce_fwd_and_gradient);
+  add("bce_with_logits/backward/16M", bce_bwd);
   add("embedding/forward/1024_of_30522x768", embedding_fwd);
   add("embedding/sparse_backward/1024_of_30522x768", embedding_sparse_bwd);
   const std::pair<const char*, UnaryOp> functions[] = {
@@ -217,7 +218,7 @@ void add_all() {
       {"power_1.5", UnaryOp::power},
   };
   for (const auto& [name, op] : functions)
-    add("elementwise/" + std::string(name) + "/4096x768", elementwise, op);
+    add("elementwise/" + std::string(name) + "/16384x768", elementwise, op);
 }
 
 }  // namespace mettle::bench

@@ -42,55 +42,57 @@ HWY_EXPORT(triad);
 
 namespace {
 
-// Array lengths are multiples of this: whole vectors on every machine, and a fair cut for threads.
+constexpr std::size_t length = std::size_t{16} << 20;  // 64 MiB an array
+// Whole vectors on every machine, and a fair cut for threads.
 constexpr std::size_t block = 4096;
 
-double now() {
+// Runs body(first, count) over the arrays in the kernels' manner.
+template <class Body> double seconds_of(const Body& body) {
+  const double begin = clock_seconds();
+  parallel_for(static_cast<std::int64_t>(length / block), 16,
+               [&](std::int64_t first, std::int64_t last) {
+                 body(static_cast<std::size_t>(first) * block,
+                      static_cast<std::size_t>(last - first) * block);
+               });
+  return clock_seconds() - begin;
+}
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + std::ssize(values) / 2;
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+double rate_of(std::size_t arrays, const std::vector<double>& seconds) {
+  return 1e-9 * static_cast<double>(arrays * length * sizeof(float)) / median(seconds);
+}
+
+}  // namespace
+
+double clock_seconds() {
   timespec t{};
   clock_gettime(threads() == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &t);
   return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
 }
 
-template <class Pass> double median_seconds(const Pass& pass) {
-  constexpr int passes = 5;
-  std::vector<double> seconds;
-  for (int i = 0; i < passes + 1; ++i) {
-    const double begin = now();
-    pass();
-    seconds.push_back(now() - begin);
-  }
-  seconds.erase(seconds.begin());  // touches fresh pages
-  std::nth_element(seconds.begin(), seconds.begin() + passes / 2, seconds.end());
-  return seconds[passes / 2];
+MemoryProbe::MemoryProbe() : x_(length, 1.0f), y_(length, 2.0f), z_(length, 3.0f) {}
+
+void MemoryProbe::pass() {
+  copy_seconds_.push_back(seconds_of([&](std::size_t at, std::size_t count) {
+    HWY_DYNAMIC_DISPATCH(copy)(x_.data() + at, y_.data() + at, count);
+  }));
+  triad_seconds_.push_back(seconds_of([&](std::size_t at, std::size_t count) {
+    HWY_DYNAMIC_DISPATCH(triad)(x_.data() + at, y_.data() + at, z_.data() + at, count);
+  }));
 }
 
-// Runs body(first, count) over n elements in the kernels' manner.
-template <class Body> void on_the_pool(std::size_t n, const Body& body) {
-  parallel_for(static_cast<std::int64_t>(n / block), 16, [&](std::int64_t begin, std::int64_t end) {
-    body(static_cast<std::size_t>(begin) * block, static_cast<std::size_t>(end - begin) * block);
-  });
+void MemoryProbe::restart() {
+  copy_seconds_.clear();
+  triad_seconds_.clear();
 }
 
-double rate(std::size_t arrays, std::size_t n, double seconds) {
-  return 1e-9 * static_cast<double>(arrays * n * sizeof(float)) / seconds;
-}
-
-}  // namespace
-
-double memory_rate() {
-  constexpr std::size_t n = std::size_t{16} << 20;  // 64 MiB an array
-  std::vector<float> x(n, 1.0f), y(n, 2.0f), z(n, 3.0f);
-  const double copying = median_seconds([&] {
-    on_the_pool(n, [&](std::size_t at, std::size_t count) {
-      HWY_DYNAMIC_DISPATCH(copy)(x.data() + at, y.data() + at, count);
-    });
-  });
-  const double adding = median_seconds([&] {
-    on_the_pool(n, [&](std::size_t at, std::size_t count) {
-      HWY_DYNAMIC_DISPATCH(triad)(x.data() + at, y.data() + at, z.data() + at, count);
-    });
-  });
-  return std::max(rate(2, n, copying), rate(3, n, adding));
+double MemoryProbe::rate() const {
+  return std::max(rate_of(2, copy_seconds_), rate_of(3, triad_seconds_));
 }
 
 }  // namespace mettle::bench
