@@ -11,6 +11,8 @@
 
 #include "autograd/node.h"
 #include "autograd/ops.h"
+#include "engine/exec.h"
+#include "kernels/elementwise.h"
 
 namespace mettle {
 namespace {
@@ -66,6 +68,14 @@ void check_gradient(const char* name, std::size_t i, const Variable& dx, const E
                to_string(want.dtype));
   METTLE_CHECK(DeviceError, dx.device() == want.device, "{}: gradient {} is on {}, its value on {}",
                name, i, to_string(dx.device()), to_string(want.device));
+}
+
+/// sum += x for equal shapes; `sum` is dense.
+void add_in_place(const Tensor& sum, const Tensor& x) {
+  kernels::binary(current_stream(sum.device()),
+                  {kernels::BinaryOp::add, sum.dtype(), sum.data(), x.data(), sum.data(),
+                   sum.shape(), sum.strides(), x.strides()});
+  sum.note_write("grad");
 }
 
 class Walk {
@@ -171,7 +181,7 @@ class Walk {
         if (relevant && !records_[t].expanded) stack.push_back(t);
       }
     }
-    std::sort(reached_.begin(), reached_.end(), [&](std::uint32_t a, std::uint32_t b) {
+    std::stable_sort(reached_.begin(), reached_.end(), [&](std::uint32_t a, std::uint32_t b) {
       return records_[a].node->id() < records_[b].node->id();
     });
   }
@@ -238,7 +248,13 @@ class Walk {
 
   void accumulate(std::uint32_t record, std::uint32_t output, const Variable& dx) {
     Variable& sum = gradients_[records_[record].first_gradient + output];
-    sum = sum ? add(sum, dx) : dx;
+    if (!sum) {
+      sum = dx;
+    } else if (!options_.create_graph && sum.unshared() && sum.value().is_contiguous()) {
+      add_in_place(sum.value(), dx.value());
+    } else {
+      sum = add(sum, dx);
+    }
   }
 
   void finish_inputs(std::uint32_t index) {

@@ -49,6 +49,10 @@ Variable div(const Variable& a, const Variable& b);
 Variable maximum(const Variable& a, const Variable& b);
 Variable minimum(const Variable& a, const Variable& b);
 
+/// x + scale a b, rounded once where the machine has fused multiply-add (16-bit types are computed
+/// in f32).
+Variable addcmul(const Variable& x, const Variable& a, const Variable& b, double scale = 1.0);
+
 /// scale * x + shift.
 Variable affine(const Variable& x, double scale, double shift);
 Variable neg(const Variable& x);
@@ -65,6 +69,10 @@ Variable sin(const Variable& x);
 Variable cos(const Variable& x);
 Variable tanh(const Variable& x);
 Variable sigmoid(const Variable& x);
+/// dy (1 - y^2): what tanh sends back, y its value.
+Variable tanh_backward(const Variable& dy, const Variable& y);
+/// dy y (1 - y): what sigmoid sends back, y its value.
+Variable sigmoid_backward(const Variable& dy, const Variable& y);
 Variable erf(const Variable& x);
 /// max(x, 0); its derivative at 0 is 0.
 Variable relu(const Variable& x);

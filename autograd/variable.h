@@ -46,6 +46,10 @@ class Variable {
   /// A leaf of the same value that requires a gradient.
   Variable detach_requires_grad() const { return Variable(value(), true); }
 
+  /// Nothing else can see this value: the only handle, of a tensor that shares its memory with
+  /// none.
+  bool unshared() const;
+
   /// Where the gradient of this value arrives; null when it requires none. Makes a leaf's node on
   /// demand.
   Edge edge() const;

@@ -44,10 +44,22 @@ struct UnaryArgs {
 
 inline Slot<UnaryArgs> unary{"unary"};
 
-/// maximum and minimum return NaN when either argument is NaN.
-enum class BinaryOp : std::uint8_t { add, sub, mul, div, maximum, minimum, power };
+/// maximum and minimum return NaN when either argument is NaN. Of a gradient dy = a and a value y =
+/// b, tanh_backward is dy (1 - y^2) and sigmoid_backward dy y (1 - y).
+enum class BinaryOp : std::uint8_t {
+  add,
+  sub,
+  mul,
+  div,
+  maximum,
+  minimum,
+  power,
+  tanh_backward,
+  sigmoid_backward
+};
 
-/// dtype f64 f32 bf16 f16; i64 i32 for all but power (integer division truncates and needs b != 0).
+/// dtype f64 f32 bf16 f16; i64 i32 for add to minimum (integer division truncates and needs b !=
+/// 0). y may be a or b where that is dense.
 struct BinaryArgs {
   BinaryOp op;
   DType dtype;
@@ -91,5 +103,21 @@ struct WhereArgs {
 };
 
 inline Slot<WhereArgs> where{"where"};
+
+/// y = x + scale a b. dtype f64 f32 bf16 f16.
+struct AddcmulArgs {
+  DType dtype;
+  const void* x;
+  const void* a;
+  const void* b;
+  void* y;
+  Shape shape;
+  Strides x_strides;
+  Strides a_strides;
+  Strides b_strides;
+  double scale = 1.0;
+};
+
+inline Slot<AddcmulArgs> addcmul{"addcmul"};
 
 }  // namespace mettle::kernels

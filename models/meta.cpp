@@ -51,7 +51,7 @@ Variables step(const Params& params, const Params& rates, std::span<const std::s
     METTLE_CHECK(AutogradError, slopes[j].defined(),
                  "adapt: the support loss does not depend on '{}'; leave it out of the rates",
                  rates.names()[j]);
-    weights[j] = sub(weights[j], mul(rates.values()[j], slopes[j]));
+    weights[j] = addcmul(weights[j], rates.values()[j], slopes[j], -1.0);
   }
   return weights;
 }

@@ -47,6 +47,33 @@ Variable div(const Variable& a, const Variable& b) {
       });
 }
 
+Variable addcmul(const Variable& x, const Variable& a, const Variable& b, double scale) {
+  const Tensor &tx = x.value(), &ta = a.value(), &tb = b.value();
+  ops::check_floating(tx, "addcmul");
+  ops::check_same(tx, ta, "addcmul");
+  ops::check_same(ta, tb, "addcmul");
+  const Shape shape =
+      broadcast_shapes(tx.shape(), broadcast_shapes(ta.shape(), tb.shape(), "addcmul"), "addcmul");
+  Tensor y = Tensor::empty(shape, tx.dtype(), tx.device());
+  kernels::addcmul(
+      current_stream(tx.device()),
+      {tx.dtype(), tx.data(), ta.data(), tb.data(), y.data(), shape, tx.expand(shape).strides(),
+       ta.expand(shape).strides(), tb.expand(shape).strides(), scale});
+  // dy times scale times the other factor; the scale goes to the smaller operand.
+  const auto slope = [scale](const Variable& dy, const Variable& other, const Shape& to) {
+    const auto scaled = [scale](const Variable& v) { return scale == 1.0 ? v : mul(v, scale); };
+    return other.numel() < dy.numel() ? sum_to(mul(dy, scaled(other)), to)
+                                      : scaled(sum_to(mul(dy, other), to));
+  };
+  return record(
+      "addcmul", std::move(y), {&x, &a, &b},
+      [sx = tx.shape(), a = Saved(a), b = Saved(b), slope](const Backward& g) -> Variables {
+        return {g.needs(0) ? sum_to(g.dy(), sx) : Variable(),
+                g.needs(1) ? slope(g.dy(), g(b), g(a).shape()) : Variable(),
+                g.needs(2) ? slope(g.dy(), g(a), g(b).shape()) : Variable()};
+      });
+}
+
 namespace {
 
 // maximum and minimum: the gradient follows a wherever a was taken.
@@ -216,16 +243,33 @@ Variable cos(const Variable& x) {
                   [](const Variable& dy, const Variable& v) { return neg(mul(dy, sin(v))); });
 }
 
-Variable tanh(const Variable& x) {
-  return of_output("tanh", UnaryOp::tanh, x, [](const Variable& dy, const Variable& y) {
-    return mul(dy, sub(1.0, mul(y, y)));
-  });
-}
+Variable tanh(const Variable& x) { return of_output("tanh", UnaryOp::tanh, x, tanh_backward); }
 
 Variable sigmoid(const Variable& x) {
-  return of_output("sigmoid", UnaryOp::sigmoid, x, [](const Variable& dy, const Variable& y) {
-    return mul(dy, mul(y, sub(1.0, y)));
-  });
+  return of_output("sigmoid", UnaryOp::sigmoid, x, sigmoid_backward);
+}
+
+Variable tanh_backward(const Variable& dy, const Variable& y) {
+  ops::check_floating(dy.value(), "tanh_backward");
+  return record(
+      "tanh_backward", map(BinaryOp::tanh_backward, dy.value(), y.value(), "tanh_backward"),
+      {&dy, &y}, [dy = Saved(dy), y = Saved(y)](const Backward& g) -> Variables {
+        return {g.needs(0) ? sum_to(tanh_backward(g.dy(), g(y)), g(dy).shape()) : Variable(),
+                g.needs(1) ? sum_to(mul(mul(g.dy(), g(dy)), mul(g(y), -2.0)), g(y).shape())
+                           : Variable()};
+      });
+}
+
+Variable sigmoid_backward(const Variable& dy, const Variable& y) {
+  ops::check_floating(dy.value(), "sigmoid_backward");
+  return record(
+      "sigmoid_backward",
+      map(BinaryOp::sigmoid_backward, dy.value(), y.value(), "sigmoid_backward"), {&dy, &y},
+      [dy = Saved(dy), y = Saved(y)](const Backward& g) -> Variables {
+        return {g.needs(0) ? sum_to(sigmoid_backward(g.dy(), g(y)), g(dy).shape()) : Variable(),
+                g.needs(1) ? sum_to(mul(mul(g.dy(), g(dy)), affine(g(y), -2.0, 1.0)), g(y).shape())
+                           : Variable()};
+      });
 }
 
 Variable erf(const Variable& x) {

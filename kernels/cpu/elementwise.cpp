@@ -116,7 +116,8 @@ template <class T, class C, class Tile> void map_binary(const BinaryArgs& args, 
 
 void run_binary(const Stream&, const BinaryArgs& args) {
   if (is_integer(args.dtype)) {
-    METTLE_CHECK(DTypeError, args.op != BinaryOp::power, "power: takes floating dtypes, got {}",
+    METTLE_CHECK(DTypeError, args.op <= BinaryOp::minimum,
+                 "this function takes floating dtypes, got {}; convert with cast()",
                  to_string(args.dtype));
     return dispatch_integer(args.dtype, [&]<class T>() {
       map_binary<T, T>(args, [&](const T* a, const T* b, T* y, std::int64_t n) {
@@ -188,6 +189,35 @@ void run_where(const Stream&, const WhereArgs& args) {
   });
 }
 
+void run_addcmul(const Stream&, const AddcmulArgs& args) {
+  const Layout<3> l = collapse<3>(args.shape, {&args.x_strides, &args.a_strides, &args.b_strides});
+  dispatch_float(
+      args.dtype,
+      [&]<class T>() {
+        using C = accumulate_t<T>;
+        const AddcmulTile<C> tile = addcmul_tile(C{});
+        const T* operands[] = {static_cast<const T*>(args.x), static_cast<const T*>(args.a),
+                               static_cast<const T*>(args.b)};
+        T* y = static_cast<T*>(args.y);
+        parallel_for(l.total, chunk_size, [&](std::int64_t begin, std::int64_t end) {
+          alignas(64) C in[3][tile_size], out[tile_size];
+          const C* every[3];
+          for (int i = 0; i < 3; ++i)
+            every[i] = constant_tile<C>(operands[i], l, i, end - begin, in[i]);
+          for (std::int64_t at = begin; at < end; at += tile_size) {
+            const std::int64_t n = std::min(tile_size, end - at);
+            const auto part = [&](int i) {
+              return every[i] ? every[i] : load_tile<C>(operands[i], l, i, at, n, in[i]);
+            };
+            C* to = output_tile(y + at, out);
+            tile(part(0), part(1), part(2), to, n, static_cast<C>(args.scale));
+            store_tile(to, y + at, n);
+          }
+        });
+      },
+      "addcmul");
+}
+
 template <class T, class S> T convert(S value) {
   if constexpr (std::is_same_v<T, S>) {
     return value;
@@ -247,6 +277,7 @@ void register_elementwise() {
   binary.add({"tiles", DeviceType::cpu, 0, nullptr, run_binary});
   compare.add({"tiles", DeviceType::cpu, 0, nullptr, run_compare});
   where.add({"tiles", DeviceType::cpu, 0, nullptr, run_where});
+  addcmul.add({"tiles", DeviceType::cpu, 0, nullptr, run_addcmul});
   copy.add({"tiles", DeviceType::cpu, 0, nullptr, run_copy});
   fill.add({"tiles", DeviceType::cpu, 0, nullptr, run_fill});
 }

@@ -165,6 +165,16 @@ struct Minimum {
     return hn::IfThenElse(hn::Or(hn::Lt(a, b), hn::IsNaN(a)), a, b);
   }
 };
+struct TanhBackward {
+  template <class D, class V> HWY_INLINE V operator()(D d, V dy, V y) const {
+    return hn::Mul(dy, hn::NegMulAdd(y, y, hn::Set(d, 1)));
+  }
+};
+struct SigmoidBackward {
+  template <class D, class V> HWY_INLINE V operator()(D, V dy, V y) const {
+    return hn::Mul(dy, hn::NegMulAdd(y, y, y));
+  }
+};
 
 // Runs f over whole vectors; the rest passes through a padded vector, so every element sees the
 // same code.
@@ -195,6 +205,26 @@ template <class T, class F> void Map2(const T* a, const T* b, T* y, std::int64_t
   std::memcpy(rb, b + j, bytes);
   hn::Store(F()(d, hn::Load(d, ra), hn::Load(d, rb)), d, ra);
   std::memcpy(y + j, ra, bytes);
+}
+
+template <class T>
+void MapAddcmul(const T* x, const T* a, const T* b, T* y, std::int64_t n, T scale) {
+  const hn::ScalableTag<T> d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  const auto factor = hn::Set(d, scale);
+  const auto at = [&](const T* px, const T* pa, const T* pb) {
+    return hn::MulAdd(hn::Mul(factor, hn::LoadU(d, pa)), hn::LoadU(d, pb), hn::LoadU(d, px));
+  };
+  std::int64_t j = 0;
+  for (; j + lanes <= n; j += lanes) hn::StoreU(at(x + j, a + j, b + j), d, y + j);
+  if (j == n) return;
+  HWY_ALIGN T rest[3][hn::MaxLanes(hn::ScalableTag<T>())] = {};
+  const auto bytes = static_cast<std::size_t>(n - j) * sizeof(T);
+  std::memcpy(rest[0], x + j, bytes);
+  std::memcpy(rest[1], a + j, bytes);
+  std::memcpy(rest[2], b + j, bytes);
+  hn::StoreU(at(rest[0], rest[1], rest[2]), d, rest[0]);
+  std::memcpy(y + j, rest[0], bytes);
 }
 
 // x^alpha of f32 through f64 logarithms, which leave one rounding. Vectors that hold anything but
@@ -291,6 +321,8 @@ template <class T> BinaryTile<T> ChooseBinary(BinaryOp op) {
     case BinaryOp::maximum: return &Map2<T, Maximum>;
     case BinaryOp::minimum: return &Map2<T, Minimum>;
     case BinaryOp::power: return &MapPower2<T>;
+    case BinaryOp::tanh_backward: return &Map2<T, TanhBackward>;
+    case BinaryOp::sigmoid_backward: return &Map2<T, SigmoidBackward>;
   }
   return nullptr;
 }
@@ -299,6 +331,8 @@ UnaryTile<float> UnaryF32(UnaryOp op) { return ChooseUnary<float>(op); }
 UnaryTile<double> UnaryF64(UnaryOp op) { return ChooseUnary<double>(op); }
 BinaryTile<float> BinaryF32(BinaryOp op) { return ChooseBinary<float>(op); }
 BinaryTile<double> BinaryF64(BinaryOp op) { return ChooseBinary<double>(op); }
+AddcmulTile<float> AddcmulF32() { return &MapAddcmul<float>; }
+AddcmulTile<double> AddcmulF64() { return &MapAddcmul<double>; }
 
 }  // namespace mettle::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -310,11 +344,15 @@ HWY_EXPORT(UnaryF32);
 HWY_EXPORT(UnaryF64);
 HWY_EXPORT(BinaryF32);
 HWY_EXPORT(BinaryF64);
+HWY_EXPORT(AddcmulF32);
+HWY_EXPORT(AddcmulF64);
 
 UnaryTile<float> unary_tile(UnaryOp op, float) { return HWY_DYNAMIC_DISPATCH(UnaryF32)(op); }
 UnaryTile<double> unary_tile(UnaryOp op, double) { return HWY_DYNAMIC_DISPATCH(UnaryF64)(op); }
 BinaryTile<float> binary_tile(BinaryOp op, float) { return HWY_DYNAMIC_DISPATCH(BinaryF32)(op); }
 BinaryTile<double> binary_tile(BinaryOp op, double) { return HWY_DYNAMIC_DISPATCH(BinaryF64)(op); }
+AddcmulTile<float> addcmul_tile(float) { return HWY_DYNAMIC_DISPATCH(AddcmulF32)(); }
+AddcmulTile<double> addcmul_tile(double) { return HWY_DYNAMIC_DISPATCH(AddcmulF64)(); }
 
 }  // namespace mettle::kernels::cpu
 #endif  // HWY_ONCE

@@ -90,6 +90,28 @@ std::vector<OpRow> one_argument() {
   };
 }
 
+/// Equal shapes, a scalar factor as of an inner rate, and three shapes that broadcast over each
+/// other.
+void add_addcmul(std::vector<OpRow>& rows) {
+  const auto row = [&](const char* variant, double scale, std::vector<Shape> shapes,
+                       std::vector<Shape> empty, std::vector<Shape> large) {
+    rows.push_back({"addcmul", variant, std::move(shapes), std::move(empty), std::move(large),
+                    [scale](In i) { return Variables{addcmul(i[0], i[1], i[2], scale)}; },
+                    [scale](const Grids& x) {
+                      Shape shape = broadcast_shapes(x[1].shape, x[2].shape, "oracle");
+                      shape = broadcast_shapes(x[0].shape, shape, "oracle");
+                      return make_grid(shape, [&](const Dims& at) {
+                        return x[0].at(at) + scale * x[1].at(at) * x[2].at(at);
+                      });
+                    }});
+  };
+  row("", 1.0, {{2, 3}, {2, 3}, {2, 3}}, {{0, 3}, {0, 3}, {0, 3}},
+      {{150, 300}, {150, 300}, {150, 300}});
+  row("rate", -1.0, {{2, 3}, {}, {2, 3}}, {{0, 3}, {}, {0, 3}}, {{150, 300}, {}, {150, 300}});
+  row("broadcast", 0.5, {{3}, {2, 1, 3}, {4, 1}}, {{3}, {0, 1, 3}, {4, 1}},
+      {{30}, {150, 1, 30}, {10, 1}});
+}
+
 void with_numbers(std::vector<OpRow>& rows) {
   const auto row = [&](const char* operation, const char* variant,
                        const std::function<Variable(const Variable&)>& f,
@@ -154,6 +176,13 @@ std::vector<OpRow> elementwise_rows() {
   binary(
       rows, "where", [](auto& a, auto& b) { return where(greater(a, b), a, b * 2.0); },
       [](double a, double b) { return a > b ? a : 2 * b; });
+  binary(
+      rows, "tanh_backward", [](auto& a, auto& b) { return tanh_backward(a, b); },
+      [](double dy, double y) { return dy * (1 - y * y); });
+  binary(
+      rows, "sigmoid_backward", [](auto& a, auto& b) { return sigmoid_backward(a, b); },
+      [](double dy, double y) { return dy * y * (1 - y); });
+  add_addcmul(rows);
   with_numbers(rows);
   return rows;
 }

@@ -139,8 +139,9 @@ TEST(ElementwiseAccuracy, NotANumberPassesThroughEveryFunction) {
       EXPECT_EQ(std::isnan(ys[i]), std::isnan(xs[i])) << "op " << op << ", element " << i;
     }
   }
-  for (const BinaryOp op : {BinaryOp::add, BinaryOp::sub, BinaryOp::mul, BinaryOp::div,
-                            BinaryOp::maximum, BinaryOp::minimum, BinaryOp::power}) {
+  for (const BinaryOp op :
+       {BinaryOp::add, BinaryOp::sub, BinaryOp::mul, BinaryOp::div, BinaryOp::maximum,
+        BinaryOp::minimum, BinaryOp::power, BinaryOp::tanh_backward, BinaryOp::sigmoid_backward}) {
     const float nan = std::numeric_limits<float>::quiet_NaN();
     const std::vector<float> as(19, nan), bs(19, 2.0f);
     std::vector<float> ys(19);
