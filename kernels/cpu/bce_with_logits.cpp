@@ -41,21 +41,64 @@ template <class V> struct Terms {
   V by_x;      // dl/dx
 };
 
-template <class D>
-HWY_INLINE Terms<hn::Vec<D>> terms_of(D d, hn::Vec<D> x, hn::Vec<D> t, double pos_weight) {
+/// No weights, p = 1: what most losses are, in an eighth fewer instructions.
+template <class T> struct Unweighted {
+  template <class D> HWY_INLINE hn::Vec<D> q(D d, hn::Vec<D>) const {
+    return hn::Set(d, hn::TFromD<D>{1});
+  }
+  template <class D> HWY_INLINE hn::Vec<D> times_p(D, hn::Vec<D> t) const { return t; }
+  template <class D, class Span>
+  HWY_INLINE hn::Vec<D> times_w(D, hn::Vec<D> v, std::size_t, Span) const {
+    return v;
+  }
+  template <class V> HWY_INLINE V times_q(V, V v) const { return v; }
+  template <class V> HWY_INLINE V minus_times_q(V c, V, V v) const { return hn::Sub(c, v); }
+};
+
+template <class T> struct Weighted {
+  const T* weight;  // null: all 1
+  accumulate_t<T> p;
+
+  template <class D> HWY_INLINE hn::Vec<D> q(D d, hn::Vec<D> t) const {
+    const auto one = hn::Set(d, hn::TFromD<D>{1});
+    return hn::MulAdd(hn::Sub(hn::Set(d, p), one), t, one);
+  }
+  template <class D> HWY_INLINE hn::Vec<D> times_p(D d, hn::Vec<D> t) const {
+    return hn::Mul(hn::Set(d, p), t);
+  }
+  template <class D, class Span>
+  HWY_INLINE hn::Vec<D> times_w(D d, hn::Vec<D> v, std::size_t i, Span span) const {
+    return hn::Mul(v, load_or(d, weight, i, span, hn::Set(d, hn::TFromD<D>{1})));
+  }
+  template <class V> HWY_INLINE V times_q(V q, V v) const { return hn::Mul(q, v); }
+  template <class V> HWY_INLINE V minus_times_q(V c, V q, V v) const {
+    return hn::NegMulAdd(q, v, c);
+  }
+};
+
+/// body(weights) with those of the call.
+template <class T, class Args, class Body> void with_weights(const Args& a, const Body& body) {
+  if (!a.weight && a.pos_weight == 1) {
+    body(Unweighted<T>());
+  } else {
+    body(Weighted<T>{static_cast<const T*>(a.weight), static_cast<accumulate_t<T>>(a.pos_weight)});
+  }
+}
+
+template <class D, class Weights>
+HWY_INLINE Terms<hn::Vec<D>> terms_of(D d, hn::Vec<D> x, hn::Vec<D> t, const Weights& weights) {
   using A = hn::TFromD<D>;
   const auto zero = hn::Zero(d), one = hn::Set(d, A{1});
-  const auto p = hn::Set(d, static_cast<A>(pos_weight));
   Terms<hn::Vec<D>> e;
   const auto z = exp_of_nonpositive(d, hn::Neg(hn::Abs(x)));
   const auto inverse = reciprocal(d, hn::Add(one, z));
-  e.q = hn::MulAdd(hn::Sub(p, one), t, one);
-  e.base = hn::IfThenElse(hn::Lt(x, zero), hn::Neg(hn::Mul(p, t)), hn::Sub(one, t));
+  e.q = weights.q(d, t);
+  e.base = hn::IfThenElse(hn::Lt(x, zero), hn::Neg(weights.times_p(d, t)), hn::Sub(one, t));
   e.log1p = log1p_of_unit(d, z);
   e.softplus = hn::Add(hn::Max(hn::Neg(x), zero), e.log1p);
   e.small = hn::Mul(z, inverse);
   e.spread = hn::Mul(e.small, inverse);
-  e.by_x = hn::NegMulAdd(e.q, hn::CopySign(e.small, x), e.base);
+  e.by_x = weights.minus_times_q(e.base, e.q, hn::CopySign(e.small, x));
   return e;
 }
 
@@ -86,56 +129,55 @@ double share(Reduction reduction, std::int64_t n) {
   return reduction == Reduction::mean ? 1 / static_cast<double>(n) : 1;
 }
 
-template <class T> void forward_typed(const BceWithLogitsForwardArgs& a) {
+template <class T, class Weights>
+void forward_typed(const BceWithLogitsForwardArgs& a, const Weights& weights) {
   using A = accumulate_t<T>;
   const hn::ScalableTag<A> d;
-  const auto *x = static_cast<const T*>(a.x), *target = static_cast<const T*>(a.target),
-             *weight = static_cast<const T*>(a.weight);
+  const auto *x = static_cast<const T*>(a.x), *target = static_cast<const T*>(a.target);
   const bool reduced = a.reduction != Reduction::none;
   A* each = reduced ? nullptr : static_cast<A*>(a.loss);
   T* dx = static_cast<T*>(a.dx_of_one);
-  const auto one = hn::Set(d, A{1});
   const auto scale = hn::Set(d, static_cast<A>(share(a.reduction, a.n)));
   double total = 0;
   sweep<A>(a.n, reduced ? &total : nullptr, [&](std::size_t i, auto span) METTLE_LANES {
     const auto logit = load(d, x + i, span), t = load(d, target + i, span);
-    const auto w = load_or(d, weight, i, span, one);
-    const auto e = terms_of(d, logit, t, a.pos_weight);
-    const auto loss = hn::Mul(w, hn::MulAdd(e.base, logit, hn::Mul(e.q, e.log1p)));
+    const auto e = terms_of(d, logit, t, weights);
+    const auto of_one = hn::MulAdd(e.base, logit, weights.times_q(e.q, e.log1p));
+    const auto loss = weights.times_w(d, of_one, i, span);
     if (each) store(d, loss, each + i, span);
-    if (dx) store(d, hn::Mul(hn::Mul(w, scale), e.by_x), dx + i, span);
+    if (dx) store(d, hn::Mul(weights.times_w(d, scale, i, span), e.by_x), dx + i, span);
     return loss;
   });
   if (reduced) *static_cast<A*>(a.loss) = static_cast<A>(total * share(a.reduction, a.n));
 }
 
-template <class T> void backward_typed(const BceWithLogitsBackwardArgs& a) {
+template <class T, class Weights>
+void backward_typed(const BceWithLogitsBackwardArgs& a, const Weights& weights) {
   using A = accumulate_t<T>;
   const hn::ScalableTag<A> d;
-  const auto *x = static_cast<const T*>(a.x), *target = static_cast<const T*>(a.target),
-             *weight = static_cast<const T*>(a.weight);
+  const auto *x = static_cast<const T*>(a.x), *target = static_cast<const T*>(a.target);
   const auto* dloss = static_cast<const A*>(a.dloss);
   const bool reduced = a.reduction != Reduction::none;
   T *dx = static_cast<T*>(a.dx), *dtarget = static_cast<T*>(a.dtarget);
-  const auto one = hn::Set(d, A{1}), boost = hn::Set(d, static_cast<A>(a.pos_weight - 1));
+  const auto boost = hn::Set(d, static_cast<A>(a.pos_weight - 1));
   const auto common = hn::Set(d, reduced ? static_cast<A>(*dloss * share(a.reduction, a.n)) : A{1});
   sweep<A>(a.n, nullptr, [&](std::size_t i, auto span) METTLE_LANES {
     const auto logit = load(d, x + i, span), t = load(d, target + i, span);
     const auto slope = reduced ? common : load(d, dloss + i, span);
-    const auto w = hn::Mul(slope, load_or(d, weight, i, span, one));
-    const auto e = terms_of(d, logit, t, a.pos_weight);
+    const auto w = weights.times_w(d, slope, i, span);
+    const auto e = terms_of(d, logit, t, weights);
     if (dx) store(d, hn::Mul(w, e.by_x), dx + i, span);
     if (dtarget) store(d, hn::Mul(w, hn::MulSub(boost, e.softplus, logit)), dtarget + i, span);
     return hn::Zero(d);
   });
 }
 
-template <class T> void double_backward_typed(const BceWithLogitsDoubleBackwardArgs& a) {
+template <class T, class Weights>
+void double_backward_typed(const BceWithLogitsDoubleBackwardArgs& a, const Weights& weights) {
   using A = accumulate_t<T>;
   const hn::ScalableTag<A> d;
   const auto *x = static_cast<const T*>(a.x), *target = static_cast<const T*>(a.target),
-             *weight = static_cast<const T*>(a.weight), *ddx = static_cast<const T*>(a.ddx),
-             *ddtarget = static_cast<const T*>(a.ddtarget);
+             *ddx = static_cast<const T*>(a.ddx), *ddtarget = static_cast<const T*>(a.ddtarget);
   const auto* dloss = static_cast<const A*>(a.dloss);
   const bool reduced = a.reduction != Reduction::none;
   T *dx2 = static_cast<T*>(a.dx2), *dtarget2 = static_cast<T*>(a.dtarget2);
@@ -146,15 +188,14 @@ template <class T> void double_backward_typed(const BceWithLogitsDoubleBackwardA
   double total = 0;
   sweep<A>(a.n, reduced && a.ddloss ? &total : nullptr, [&](std::size_t i, auto span) METTLE_LANES {
     const auto logit = load(d, x + i, span), t = load(d, target + i, span);
-    const auto w = load_or(d, weight, i, span, one);
-    const auto along_x = hn::Mul(w, load_or(d, ddx, i, span, zero));
-    const auto along_t = hn::Mul(w, load_or(d, ddtarget, i, span, zero));
+    const auto along_x = weights.times_w(d, load_or(d, ddx, i, span, zero), i, span);
+    const auto along_t = weights.times_w(d, load_or(d, ddtarget, i, span, zero), i, span);
     const auto slope = reduced ? common : load(d, dloss + i, span);
-    const auto e = terms_of(d, logit, t, a.pos_weight);
+    const auto e = terms_of(d, logit, t, weights);
     const auto s = hn::IfThenElse(hn::Lt(logit, zero), hn::Sub(one, e.small), e.small);
     const auto mixed = hn::MulAdd(boost, s, one);  // -d2l/dxdt
     if (dx2) {
-      const auto bend = hn::Mul(along_x, hn::Mul(e.q, e.spread));
+      const auto bend = hn::Mul(along_x, weights.times_q(e.q, e.spread));
       store(d, hn::Mul(slope, hn::NegMulAdd(along_t, mixed, bend)), dx2 + i, span);
     }
     if (dtarget2) store(d, hn::Neg(hn::Mul(slope, hn::Mul(along_x, mixed))), dtarget2 + i, span);
@@ -169,15 +210,27 @@ template <class T> void double_backward_typed(const BceWithLogitsDoubleBackwardA
 
 void forward(const BceWithLogitsForwardArgs& a) {
   dispatch_float(
-      a.dtype, [&]<class T>() { forward_typed<T>(a); }, "bce_with_logits");
+      a.dtype,
+      [&]<class T>() {
+        with_weights<T>(a, [&](const auto& weights) { forward_typed<T>(a, weights); });
+      },
+      "bce_with_logits");
 }
 void backward(const BceWithLogitsBackwardArgs& a) {
   dispatch_float(
-      a.dtype, [&]<class T>() { backward_typed<T>(a); }, "bce_with_logits");
+      a.dtype,
+      [&]<class T>() {
+        with_weights<T>(a, [&](const auto& weights) { backward_typed<T>(a, weights); });
+      },
+      "bce_with_logits");
 }
 void double_backward(const BceWithLogitsDoubleBackwardArgs& a) {
   dispatch_float(
-      a.dtype, [&]<class T>() { double_backward_typed<T>(a); }, "bce_with_logits");
+      a.dtype,
+      [&]<class T>() {
+        with_weights<T>(a, [&](const auto& weights) { double_backward_typed<T>(a, weights); });
+      },
+      "bce_with_logits");
 }
 
 }  // namespace

@@ -29,7 +29,9 @@ template <> struct Gelu<GeluForm::erf> {
   static constexpr double inverse_sqrt_two_pi = 0.39894228040143267794;
 
   template <class D> static HWY_INLINE hn::Vec<D> value(D d, hn::Vec<D> z) {
-    return hn::Mul(z, normal(d, z).cdf);
+    // z Phi(z) = max(z, 0) - |z| Phi(-|z|). The zero comes first: then NaN stays NaN.
+    const auto [a, tail, bell] = normal_tail(d, z);
+    return hn::NegMulAdd(a, tail, hn::Max(hn::Zero(d), z));
   }
   template <class D> static HWY_INLINE Slopes<hn::Vec<D>> slopes(D d, hn::Vec<D> z) {
     using A = hn::TFromD<D>;

@@ -18,31 +18,6 @@ namespace mettle::kernels::cpu::HWY_NAMESPACE {
 /// Room that DropoutFactors::fill needs beyond the elements asked for.
 inline constexpr std::int64_t dropout_slack = 4 + random::HWY_NAMESPACE::words_slack;
 
-/// Turns words of the stream into factors: room[i] = word i >= threshold ? kept : 0.
-template <class A> struct StoreFactors;
-template <> struct StoreFactors<float> {
-  std::uint32_t threshold;
-  float kept;
-  float* room;
-  template <class V> HWY_INLINE void operator()(std::int64_t i, V words) const {
-    const hn::DFromV<V> du;
-    const hn::RebindToFloat<decltype(du)> d;
-    const auto drops = hn::RebindMask(d, hn::Lt(words, hn::Set(du, threshold)));
-    hn::StoreU(hn::IfThenZeroElse(drops, hn::Set(d, kept)), d, room + i);
-  }
-};
-template <> struct StoreFactors<double> {
-  std::uint32_t threshold;
-  double kept;
-  double* room;
-  template <class V> HWY_INLINE void operator()(std::int64_t i, V words) const {
-    const hn::DFromV<V> du;
-    std::uint32_t lanes[hn::MaxLanes(du)];
-    hn::StoreU(words, du, lanes);
-    for (const std::uint32_t word : lanes) room[i++] = dropout_keeps(word, threshold) ? kept : 0.0;
-  }
-};
-
 template <class A> class DropoutFactors {
  public:
   DropoutFactors(PhiloxKey key, double p)
@@ -57,11 +32,43 @@ template <class A> class DropoutFactors {
     }
     const std::int64_t skipped = first % 4;  // a Philox block makes four words
     random::HWY_NAMESPACE::philox_each(key_, static_cast<std::uint64_t>(first / 4), skipped + count,
-                                       StoreFactors<A>{threshold_, kept_, room});
+                                       [&](std::int64_t i, auto words)
+                                           METTLE_LANES { store_factors(words, room + i); });
     return room + skipped;
   }
 
+  /// Calls use(i, factors), i = 0, 1 vector, ..., with the factors of elements first + i, ..., in
+  /// f32. `first` is a multiple of 4, `count` of words_per_vector.
+  template <class Use>
+  HWY_INLINE void each(std::int64_t first, std::int64_t count, const Use& use) const {
+    if (threshold_ == 0) {
+      const hn::ScalableTag<float> d;
+      const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+      for (std::int64_t i = 0; i < count; i += lanes) use(i, hn::Set(d, kept_));
+      return;
+    }
+    random::HWY_NAMESPACE::philox_each(key_, static_cast<std::uint64_t>(first / 4), count,
+                                       [&](std::int64_t i, auto words)
+                                           METTLE_LANES { use(i, factors_of(words)); });
+  }
+
  private:
+  template <class V> HWY_INLINE auto factors_of(V words) const {
+    const hn::DFromV<V> du;
+    const hn::RebindToFloat<decltype(du)> d;
+    const auto drops = hn::RebindMask(d, hn::Lt(words, hn::Set(du, threshold_)));
+    return hn::IfThenZeroElse(drops, hn::Set(d, static_cast<float>(kept_)));
+  }
+  template <class V> HWY_INLINE void store_factors(V words, float* out) const {
+    hn::StoreU(factors_of(words), hn::RebindToFloat<hn::DFromV<V>>(), out);
+  }
+  template <class V> HWY_INLINE void store_factors(V words, double* out) const {
+    const hn::DFromV<V> du;
+    std::uint32_t lanes[hn::MaxLanes(du)];
+    hn::StoreU(words, du, lanes);
+    for (const std::uint32_t word : lanes) *out++ = dropout_keeps(word, threshold_) ? kept_ : A{0};
+  }
+
   PhiloxKey key_;
   std::uint32_t threshold_;
   A kept_;

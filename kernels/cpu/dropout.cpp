@@ -32,23 +32,42 @@ template <class P> P* row_of(P* base, std::int64_t row, std::int64_t columns) {
   return base ? base + row * columns : nullptr;
 }
 
+/// y = D x for elements [begin, end), the factors through a strip in the cache.
+template <class T>
+void drop_strips(const DropoutFactors<accumulate_t<T>>& factors, const T* x, T* y,
+                 std::int64_t begin, std::int64_t end) {
+  using A = accumulate_t<T>;
+  const hn::ScalableTag<A> d;
+  constexpr std::int64_t strip = 512;
+  A room[strip + dropout_slack];
+  for (std::int64_t first = begin; first < end; first += strip) {
+    const std::int64_t count = std::min(strip, end - first);
+    const A* factor = factors.fill(first, count, room);
+    for_lanes(d, static_cast<std::size_t>(count), [&](std::size_t i, auto span) METTLE_LANES {
+      store(d, hn::Mul(load(d, x + first + i, span), load(d, factor + i, span)), y + first + i,
+            span);
+    });
+  }
+}
+
 template <class T> void dropout_typed(const DropoutArgs& a) {
   using A = accumulate_t<T>;
   const hn::ScalableTag<A> d;
   const DropoutFactors<A> factors(a.key, a.p);
   const T* x = static_cast<const T*>(a.x);
   T* y = static_cast<T*>(a.y);
+  static_assert(elements_per_task % 4 == 0, "a task begins with a Philox block");
   parallel_for(a.n, elements_per_task, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
-    constexpr std::int64_t strip = 512;
-    A room[strip + dropout_slack];
-    for (std::int64_t first = begin; first < end; first += strip) {
-      const std::int64_t count = std::min(strip, end - first);
-      const A* factor = factors.fill(first, count, room);
-      for_lanes(d, static_cast<std::size_t>(count), [&](std::size_t i, auto span) METTLE_LANES {
-        store(d, hn::Mul(load(d, x + first + i, span), load(d, factor + i, span)), y + first + i,
-              span);
+    std::int64_t whole = 0;
+    if constexpr (std::is_same_v<A, float>) {
+      // Where the factors are in registers already: memory is busy while they are made.
+      constexpr std::int64_t vector = random::HWY_NAMESPACE::words_per_vector;
+      whole = (end - begin) / vector * vector;
+      factors.each(begin, whole, [&](std::int64_t i, auto factor) METTLE_LANES {
+        store(d, hn::Mul(load(d, x + begin + i, Full{}), factor), y + begin + i, Full{});
       });
     }
+    drop_strips(factors, x, y, begin + whole, end);
   });
 }
 

@@ -254,17 +254,28 @@ template <class V> struct Normal {
   V bell;  // exp(-z^2 / 2)
 };
 
-/// The normal distribution function, with a small relative error in the lower tail too (1 + erf
-/// cancels there), and the bell that its derivatives need.
-template <class D> HWY_INLINE Normal<hn::Vec<D>> normal(D d, hn::Vec<D> z) {
+template <class V> struct NormalTail {
+  V a;     // |z|, at most where the tail is 0
+  V tail;  // Phi(-a)
+  V bell;  // exp(-a^2 / 2)
+};
+
+template <class D> HWY_INLINE NormalTail<hn::Vec<D>> normal_tail(D d, hn::Vec<D> z) {
   using A = hn::TFromD<D>;
   using Table = NormalTailTable<A>;
   const auto a = hn::Min(hn::Abs(z), hn::Set(d, Table::largest));
   const auto bell = bell_of(d, a);
   const auto inverse = reciprocal(d, hn::Add(a, hn::Set(d, Table::k)));
-  const auto q = hn::Mul(hn::Sub(a, hn::Set(d, Table::k)), inverse);
-  const auto tail = hn::Mul(hn::Mul(bell, inverse), horner(d, q, Table::coefficients));
-  return {hn::IfThenElse(hn::Lt(z, hn::Zero(d)), tail, hn::Sub(hn::Set(d, A{1}), tail)), bell};
+  const auto q = hn::NegMulAdd(hn::Set(d, 2 * Table::k), inverse, hn::Set(d, A{1}));
+  return {a, hn::Mul(hn::Mul(bell, inverse), horner(d, q, Table::coefficients)), bell};
+}
+
+/// The normal distribution function, with a small relative error in the lower tail too (1 + erf
+/// cancels there), and the bell that its derivatives need.
+template <class D> HWY_INLINE Normal<hn::Vec<D>> normal(D d, hn::Vec<D> z) {
+  const auto [a, tail, bell] = normal_tail(d, z);
+  const auto one = hn::Set(d, hn::TFromD<D>{1});
+  return {hn::IfThenElse(hn::Lt(z, hn::Zero(d)), tail, hn::Sub(one, tail)), bell};
 }
 
 /// erf(x) for every x: a polynomial up to 1, beyond it 1 - 2 Phi(-sqrt(2) |x|). NaN stays NaN.
