@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <iterator>
 #include <limits>
+#include <utility>
 
 #include "autograd/node.h"
 #include "autograd/ops.h"
@@ -181,8 +182,9 @@ class Walk {
         if (relevant && !records_[t].expanded) stack.push_back(t);
       }
     }
-    std::stable_sort(reached_.begin(), reached_.end(), [&](std::uint32_t a, std::uint32_t b) {
-      return records_[a].node->id() < records_[b].node->id();
+    // By time; nodes of two threads that have the same, in the order in which the walk met them.
+    std::sort(reached_.begin(), reached_.end(), [&](std::uint32_t a, std::uint32_t b) {
+      return std::pair(records_[a].node->id(), a) < std::pair(records_[b].node->id(), b);
     });
   }
 

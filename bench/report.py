@@ -46,7 +46,8 @@ def run_benchmark(program, pattern, threads):
     command = [str(compare.BUILD / "bench" / program), f"--benchmark_filter={pattern}", "--benchmark_min_time=0.05",
                "--benchmark_repetitions=3", "--benchmark_format=json"]
     text = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True,
-                          env={**os.environ, "OMP_NUM_THREADS": str(threads)}).stdout
+                          # Unbound, two threads can share a core for a whole scheduling period.
+                          env={**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_PROC_BIND": "true"}).stdout
     rows = {}
     for row in json.loads(text)["benchmarks"]:
         if row["run_type"] == "iteration":
