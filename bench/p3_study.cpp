@@ -78,10 +78,10 @@ SeedResults run_seed(const Dataset& data, std::uint64_t seed) {
   for (const NeuralMethod method : kMethods) {
     const auto trained = training.train(method);
     lap(method_name(method));
-    evaluate_recommender(trained.value(), data, split, kSupportSizes, study.table);
+    evaluate_recommender(trained, data, split, kSupportSizes, study.table);
     start = Clock::now();
     if (method == NeuralMethod::finetune) {
-      const AdaptationOptions& chosen = trained->configuration().adaptation;
+      const AdaptationOptions& chosen = trained.configuration().adaptation;
       study.finetuning = fmt::format("seed {}: rates {} and {}, {} steps", seed, chosen.head_rate,
                                      chosen.encoder_rate, chosen.steps);
     }

@@ -18,6 +18,7 @@ namespace {
 
 constexpr double kRedrawSeconds = 0.1;
 constexpr double kLineSeconds = 10;
+constexpr double kWorthALine = 1;  // seconds
 constexpr int kLongestBar = 40;
 constexpr int kShortestBar = 8;
 
@@ -109,8 +110,13 @@ void Progress::note(std::string_view line) {
 void Progress::finish() {
   if (finished_) return;
   finished_ = true;
-  show(clock_());
-  if (terminal_.redraws) out_ << '\n';
+  const double now = clock_();
+  if (now - start_ >= kWorthALine) {
+    show(now);
+    if (terminal_.redraws) out_ << '\n';
+  } else if (terminal_.redraws) {
+    out_ << kToLineStart << kClearRest;
+  }
   out_.flush();
 }
 

@@ -39,9 +39,12 @@ class Progress {
   /// Tells the steps done so far, and the loss where there is one. On a terminal it shows at most
   /// ten times a second, elsewhere once in ten seconds: cheap enough for every step.
   void update(std::int64_t done, std::optional<double> loss = {});
+  /// There turned out to be so many steps.
+  void expect(std::int64_t total) { total_ = total; }
   /// Shows a line of its own above the bar.
   void note(std::string_view line);
-  /// Shows the last state and the time taken, and ends the line. Later calls do nothing.
+  /// Shows the last state and the time taken, and ends the line; what took less than a second
+  /// leaves no line. Later calls do nothing.
   void finish();
 
  private:

@@ -80,14 +80,14 @@ std::vector<std::string> title_words(std::string_view title) {
 }
 
 FeatureTable::FeatureTable(const Dataset& data, std::span<const std::int32_t> train_users,
-                           const FeatureOptions& options)
+                           const FeatureOptions& options, const WorkHooks& hooks)
     : options_(options), items_(data.item_count()) {
   METTLE_CHECK(ValueError, options.factors >= 0 && options.max_title_words >= 0,
                "features: {} factors and {} title words: neither may be negative", options.factors,
                options.max_title_words);
   describe_items(data);
   fit_statistics(data, train_users);
-  fit_factors(data, train_users);
+  fit_factors(data, train_users, hooks);
 }
 
 FeatureTable::FeatureTable(const Dataset& data, const FeatureOptions& options, double global_mean,
@@ -180,7 +180,8 @@ void FeatureTable::fit_statistics(const Dataset& data, std::span<const std::int3
 // Factorises the ratings once without each fold and once of all users. Factors are defined up to a
 // rotation, so every fold's are turned onto those of all users, fitted on the items with enough
 // ratings.
-void FeatureTable::fit_factors(const Dataset& data, std::span<const std::int32_t> train_users) {
+void FeatureTable::fit_factors(const Dataset& data, std::span<const std::int32_t> train_users,
+                               const WorkHooks& hooks) {
   const auto width = static_cast<std::size_t>(options_.factors);
   sizes_.factors = options_.factors;
   if (width == 0) return;
@@ -189,8 +190,9 @@ void FeatureTable::fit_factors(const Dataset& data, std::span<const std::int32_t
                                 .genre_prior = true,
                                 .iterations = 12,
                                 .seed = options_.seed};
+  Work work(hooks, "feature table", (1 + options_.folds) * mf.iterations);
   const auto factorise = [&](std::span<const std::int32_t> users) {
-    const VariationalMf model(data, users, mf);
+    const VariationalMf model(data, users, mf, [&work] { work.advance(); });
     std::vector<double> out;
     for (std::int32_t i = 0; i < data.item_count(); ++i) {
       const std::span<const double> row = model.item_factors(i);

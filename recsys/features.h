@@ -12,6 +12,7 @@
 
 #include "autograd/variable.h"
 #include "recsys/dataset.h"
+#include "recsys/work.h"
 
 namespace mettle {
 
@@ -53,7 +54,7 @@ class FeatureTable {
   /// Fits the statistics to the ratings of the training users. ValueError as
   /// out_of_fold_statistics.
   FeatureTable(const Dataset& data, std::span<const std::int32_t> train_users,
-               const FeatureOptions& options);
+               const FeatureOptions& options, const WorkHooks& hooks = {});
   /// The table of a saved model, for users outside of its training data: what new_user_numeric(),
   /// new_user_factors() and item_ids() gave. ShapeError when they do not fit the data.
   FeatureTable(const Dataset& data, const FeatureOptions& options, double global_mean,
@@ -76,7 +77,8 @@ class FeatureTable {
  private:
   void describe_items(const Dataset& data);
   void fit_statistics(const Dataset& data, std::span<const std::int32_t> train_users);
-  void fit_factors(const Dataset& data, std::span<const std::int32_t> train_users);
+  void fit_factors(const Dataset& data, std::span<const std::int32_t> train_users,
+                   const WorkHooks& hooks);
 
   FeatureOptions options_;
   FeatureSizes sizes_;

@@ -9,6 +9,7 @@
 
 #include "recsys/cold_start.h"
 #include "recsys/evaluation.h"
+#include "recsys/work.h"
 
 namespace mettle {
 
@@ -42,9 +43,12 @@ FittedBaseline fit_popularity(const Dataset& data, const ColdStartSplit& split);
 FittedBaseline fit_item_mean(const Dataset& data, const ColdStartSplit& split);
 FittedBaseline fit_shrunk_item_mean(const Dataset& data, const ColdStartSplit& split);
 FittedBaseline fit_item_mean_user_bias(const Dataset& data, const ColdStartSplit& split);
-FittedBaseline fit_foldin_mf(const Dataset& data, const ColdStartSplit& split);
-FittedBaseline fit_foldin_mf_genre_prior(const Dataset& data, const ColdStartSplit& split);
-FittedBaseline fit_hierarchical_linear(const Dataset& data, const ColdStartSplit& split);
+FittedBaseline fit_foldin_mf(const Dataset& data, const ColdStartSplit& split,
+                             const WorkHooks& hooks = {});
+FittedBaseline fit_foldin_mf_genre_prior(const Dataset& data, const ColdStartSplit& split,
+                                         const WorkHooks& hooks = {});
+FittedBaseline fit_hierarchical_linear(const Dataset& data, const ColdStartSplit& split,
+                                       const WorkHooks& hooks = {});
 /// The mean of two predictions of stars.
 FittedBaseline blend(FittedBaseline a, FittedBaseline b);
 
@@ -67,6 +71,7 @@ QueryPredictions predict_test(const Baseline& baseline, const Dataset& data,
 /// Evaluates on split.test and adds to the table: at every support size, or once without k for a
 /// method that ignores the support.
 void evaluate_baseline(const Baseline& baseline, const Dataset& data, const ColdStartSplit& split,
-                       std::span<const int> support_sizes, EvaluationTable& table);
+                       std::span<const int> support_sizes, EvaluationTable& table,
+                       const WorkHooks& hooks = {});
 
 }  // namespace mettle

@@ -232,25 +232,30 @@ void LinearFeatures::fill(std::int32_t item, const ItemStatistics& statistics,
 }
 
 WeightPopulation fit_population(std::span<const UserMoments> users, std::size_t size,
-                                int iterations) {
+                                const Tick& tick) {
   WeightPopulation population{std::vector<double>(size, 0.0),
                               std::vector<double>(packed_size(size), 0.0), 0.8};
   for (std::size_t i = 0; i < size; ++i) population.covariance[packed_index(i, i)] = 0.05;
   double ratings = 0.0;
   for (const UserMoments& user : users) ratings += user.count;
   std::vector<WeightPosterior> posteriors(users.size());
-  for (int iteration = 0; iteration < iterations; ++iteration) {
+  for (int round = 0; round < kPopulationRounds; ++round) {
     const std::vector<double> precision = Cholesky(population.covariance, size).inverse();
     parallel_for(std::ssize(users), kChunk, [&](std::int64_t begin, std::int64_t end) {
       for (auto n = static_cast<std::size_t>(begin); n < static_cast<std::size_t>(end); ++n)
         posteriors[n] = posterior(users[n], population, precision);
     });
     population = maximise(posteriors, ratings, size);
+    if (tick) tick();
   }
   return population;
 }
 
-FittedBaseline fit_hierarchical_linear(const Dataset& data, const ColdStartSplit& split) {
+FittedBaseline fit_hierarchical_linear(const Dataset& data, const ColdStartSplit& split,
+                                       const WorkHooks& hooks) {
+  constexpr double kCovarianceScales[] = {0.25, 0.5, 1.0, 1.5, 2.0};
+  Work work(hooks, "hierarchical Bayes linear", kPopulationRounds + std::ssize(kCovarianceScales));
+  const Tick tick = [&work] { work.advance(); };
   const ItemMeans means = fit_item_means(data, split);
   const double lambda = select_bias_shrinkage(data, split, means);
   const OutOfFoldStatistics statistics = out_of_fold_statistics(
@@ -270,9 +275,7 @@ FittedBaseline fit_hierarchical_linear(const Dataset& data, const ColdStartSplit
   std::vector<UserMoments> residuals;
   for (const UserMoments& user : training.users)
     residuals.push_back(shifted(user, shared.shared()));
-  const WeightPopulation population = fit_population(residuals, features.size());
-
-  constexpr double kCovarianceScales[] = {0.25, 0.5, 1.0, 1.5, 2.0};
+  const WeightPopulation population = fit_population(residuals, features.size(), tick);
   return std::make_shared<HierarchicalLinear>(select_best(
       kCovarianceScales,
       [&](double scale) {
@@ -281,9 +284,11 @@ FittedBaseline fit_hierarchical_linear(const Dataset& data, const ColdStartSplit
         return model;
       },
       [&](const HierarchicalLinear& model) {
-        return squared_error(data, split.validation, kLargeSupports, [&](auto support, auto items) {
-          return model.predict(support, items);
-        });
+        const double error =
+            squared_error(data, split.validation, kLargeSupports,
+                          [&](auto support, auto items) { return model.predict(support, items); });
+        tick();
+        return error;
       }));
 }
 

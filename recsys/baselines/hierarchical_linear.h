@@ -45,8 +45,10 @@ struct UserMoments {
   double yy = 0.0, count = 0.0;
 };
 
-/// EM from m = 0, C = 0.05 I, s2 = 0.8; `iterations` rounds.
+inline constexpr int kPopulationRounds = 15;
+
+/// EM from m = 0, C = 0.05 I, s2 = 0.8; `tick` is called after each of kPopulationRounds.
 WeightPopulation fit_population(std::span<const UserMoments> users, std::size_t size,
-                                int iterations = 15);
+                                const Tick& tick = {});
 
 }  // namespace mettle

@@ -1,4 +1,6 @@
 // The whole set of baselines, and how a baseline is calibrated and evaluated.
+#include <fmt/core.h>
+
 #include <algorithm>
 
 #include "recsys/baselines/baseline.h"
@@ -67,13 +69,18 @@ QueryPredictions predict_test(const Baseline& baseline, const Dataset& data,
 }
 
 void evaluate_baseline(const Baseline& baseline, const Dataset& data, const ColdStartSplit& split,
-                       std::span<const int> support_sizes, EvaluationTable& table) {
+                       std::span<const int> support_sizes, EvaluationTable& table,
+                       const WorkHooks& hooks) {
+  const bool adapts = baseline.uses_support();
+  Work work(hooks, fmt::format("{} evaluation", baseline.name()),
+            adapts ? std::ssize(support_sizes) : 1);
   const auto evaluate = [&](int k, std::optional<int> shown) {
     table.add(
         baseline.name(), shown,
         evaluate_episodes(data, split.test, split.seed, predict_test(baseline, data, split, k)));
+    work.advance();
   };
-  if (!baseline.uses_support()) return evaluate(0, std::nullopt);
+  if (!adapts) return evaluate(0, std::nullopt);
   for (const int k : support_sizes) evaluate(k, k);
 }
 

@@ -234,13 +234,15 @@ class FoldInMf final : public Baseline {
 };
 
 FittedBaseline fit_best(std::string_view name, const Dataset& data, const ColdStartSplit& split,
-                        std::span<const VariationalMfOptions> candidates) {
+                        std::span<const VariationalMfOptions> candidates, const WorkHooks& hooks) {
+  Work work(hooks, std::string(name), std::ssize(candidates) * VariationalMfOptions{}.iterations);
   return std::make_shared<FoldInMf>(
       name, select_best(
                 candidates,
                 [&](VariationalMfOptions options) {
                   options.seed = split.seed;
-                  return VariationalMf(data, split.train_users, options);
+                  return VariationalMf(data, split.train_users, options,
+                                       [&work] { work.advance(); });
                 },
                 [&](const VariationalMf& model) {
                   return squared_error(
@@ -259,7 +261,7 @@ std::span<const double> LatentVectors::covariance_of(std::size_t n) const {
 }
 
 VariationalMf::VariationalMf(const Dataset& data, std::span<const std::int32_t> users,
-                             const VariationalMfOptions& options) {
+                             const VariationalMfOptions& options, const Tick& tick) {
   METTLE_CHECK(ValueError, !users.empty() && options.factors >= 1 && options.iterations >= 1,
                "matrix factorisation: {} users, {} factors, {} iterations: each must be at least 1",
                users.size(), options.factors, options.iterations);
@@ -288,6 +290,7 @@ VariationalMf::VariationalMf(const Dataset& data, std::span<const std::int32_t> 
     update_side(items_, user_vectors, by_item, item_prior, noise_);
     if (features) item_prior.mean = features->means(items_);
     noise_ = expected_noise(user_vectors, items_, by_user);
+    if (tick) tick();
   }
 }
 
@@ -326,20 +329,22 @@ std::vector<double> VariationalMf::predict(std::span<const ItemRating> support,
   return out;
 }
 
-FittedBaseline fit_foldin_mf(const Dataset& data, const ColdStartSplit& split) {
+FittedBaseline fit_foldin_mf(const Dataset& data, const ColdStartSplit& split,
+                             const WorkHooks& hooks) {
   const VariationalMfOptions candidates[] = {{.factors = 4, .factor_variance = 0.1},
                                              {.factors = 8, .factor_variance = 0.1},
                                              {.factors = 8, .factor_variance = 0.05},
                                              {.factors = 16, .factor_variance = 0.05}};
-  return fit_best("fold-in MF", data, split, candidates);
+  return fit_best("fold-in MF", data, split, candidates, hooks);
 }
 
-FittedBaseline fit_foldin_mf_genre_prior(const Dataset& data, const ColdStartSplit& split) {
+FittedBaseline fit_foldin_mf_genre_prior(const Dataset& data, const ColdStartSplit& split,
+                                         const WorkHooks& hooks) {
   const VariationalMfOptions candidates[] = {
       {.factors = 8, .factor_variance = 0.05, .genre_prior = true},
       {.factors = 16, .factor_variance = 0.05, .genre_prior = true},
       {.factors = 16, .factor_variance = 0.025, .genre_prior = true}};
-  return fit_best("fold-in MF, genre prior", data, split, candidates);
+  return fit_best("fold-in MF, genre prior", data, split, candidates, hooks);
 }
 
 }  // namespace mettle

@@ -40,9 +40,10 @@ struct LatentVectors {
 
 class VariationalMf {
  public:
-  /// Fits to the ratings of `users`. ValueError when there are none.
+  /// Fits to the ratings of `users`; `tick` is called after every iteration. ValueError when there
+  /// are no users.
   VariationalMf(const Dataset& data, std::span<const std::int32_t> users,
-                const VariationalMfOptions& options);
+                const VariationalMfOptions& options, const Tick& tick = {});
 
   /// Expected stars: the user vector's posterior given the support, against each item. Uncertain
   /// biases of support items count as extra noise.

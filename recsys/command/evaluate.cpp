@@ -1,11 +1,9 @@
 // mettle evaluate: protocol P3, how well methods serve users they were not trained on after k of
 // their ratings. Neural methods are trained here for every seed, or come from a model file.
 #include <fmt/core.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
-#include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -19,7 +17,7 @@
 #include "recsys/command/neural_options.h"
 #include "recsys/command/options.h"
 #include "recsys/command/report.h"
-#include "recsys/command/training_progress.h"
+#include "recsys/command/work_progress.h"
 #include "recsys/evaluation_json.h"
 
 namespace mettle::command {
@@ -57,11 +55,10 @@ class Evaluation {
              const std::optional<TrainedRecommender>& model)
       : data_(data), options_(options), model_(model) {}
 
-  /// False when interrupted.
-  bool run() {
+  /// Interrupted.
+  void run() {
     for (int i = 0; i < options_.seeds; ++i)
-      if (!run_seed(options_.seed + static_cast<std::uint64_t>(i))) return false;
-    return true;
+      run_seed(options_.seed + static_cast<std::uint64_t>(i));
   }
 
   const EvaluationTable& table() const { return table_; }
@@ -70,55 +67,44 @@ class Evaluation {
   int signal() const { return interrupt_.signal(); }
 
  private:
-  bool run_seed(std::uint64_t seed) {
+  void run_seed(std::uint64_t seed) {
     const ColdStartSplit users = split_users(data_, seed, options_.draws, options_.k.back());
+    WorkProgress progress(fmt::format("seed {} ", seed));
+    const WorkHooks hooks = {
+        .on_progress = [&](const WorkRecord& record) { progress.show(record); },
+        .interrupted = [&] { return interrupt_.interrupted(); }};
     EvaluationTable of_seed;
-    if (!run_baselines(users, of_seed) || !run_neural(users, of_seed)) return false;
+    run_baselines(users, hooks, of_seed);
+    run_neural(users, hooks, of_seed);
     if (model_)
-      reading_input([&] { evaluate_recommender(*model_, data_, users, options_.k, of_seed); });
+      reading_input(
+          [&] { evaluate_recommender(*model_, data_, users, options_.k, of_seed, hooks); });
     for (const EvaluationTable::Row* row : of_seed.rows())
       table_.add(row->method, row->k, row->results);
     for (nlohmann::json row : to_json(of_seed)) {
       row["seed"] = seed;
       jsonl_ += row.dump() + '\n';
     }
-    return true;
   }
 
-  bool run_baselines(const ColdStartSplit& users, EvaluationTable& table) {
-    BaselineFits fits(data_, users);
-    const std::vector<std::string> wanted = chosen(false);
-    Progress progress(std::cerr, terminal_of(STDERR_FILENO),
-                      fmt::format("seed {} classical methods", users.seed), std::ssize(wanted));
-    std::int64_t done = 0;
-    for (const std::string& method : wanted) {
-      if (interrupt_.interrupted()) return false;
-      evaluate_baseline(*fits.fit(method), data_, users, options_.k, table);
-      progress.update(++done);
-    }
-    return true;
+  void run_baselines(const ColdStartSplit& users, const WorkHooks& hooks, EvaluationTable& table) {
+    BaselineFits fits(data_, users, hooks);
+    for (const std::string& method : chosen(false))
+      evaluate_baseline(*fits.fit(method), data_, users, options_.k, table, hooks);
   }
 
-  bool run_neural(const ColdStartSplit& users, EvaluationTable& table) {
+  void run_neural(const ColdStartSplit& users, const WorkHooks& hooks, EvaluationTable& table) {
     const std::vector<std::string> wanted = chosen(true);
-    if (wanted.empty()) return true;
+    if (wanted.empty()) return;
     NeuralTrainingOptions options = options_.neural;
     options.seed = users.seed;
-    TrainingProgress progress(fmt::format("seed {} ", users.seed));
-    NeuralTraining training = reading_input([&] {
-      return NeuralTraining(data_, users, options,
-                            {.on_epoch = {},
-                             .on_step = [&](const StepRecord& record) { progress.step(record); },
-                             .interrupted = [&] { return interrupt_.interrupted(); }});
-    });
+    NeuralTraining training = reading_input(
+        [&] { return NeuralTraining(data_, users, options, {.on_epoch = {}, .work = hooks}); });
     for (const std::string& method : wanted) {
-      std::optional<TrainedRecommender> trained = training.train(parse_method(method));
-      progress.finish();
-      if (!trained) return false;
-      evaluate_recommender(*trained, data_, users, options_.k, table);
+      TrainedRecommender trained = training.train(parse_method(method));
+      evaluate_recommender(trained, data_, users, options_.k, table, hooks);
       if (method == options_.save && !saved_) saved_ = std::move(trained);
     }
-    return true;
   }
 
   std::vector<std::string> chosen(bool neural) const {
@@ -226,7 +212,9 @@ ExitCode run(EvaluateOptions options) {
   const Dataset data = load_data(options.data);
   const std::optional<TrainedRecommender> model = load_model(data, options);
   Evaluation evaluation(data, options, model);
-  if (!evaluation.run()) {
+  try {
+    evaluation.run();
+  } catch (const Interrupted&) {
     fmt::print(stderr, "interrupted: nothing was written\n");
     return signal_exit(evaluation.signal());
   }

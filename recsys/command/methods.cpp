@@ -17,17 +17,24 @@ constexpr char kGroupBaselines[] = "baselines", kGroupNeural[] = "neural", kGrou
 
 struct Method {
   std::string_view name;
-  FittedBaseline (*fit)(const Dataset&, const ColdStartSplit&);  // null: made of others
+  // Null: made of others.
+  FittedBaseline (*fit)(const Dataset&, const ColdStartSplit&, const WorkHooks&);
 };
 
+// A fit that is over before anybody could wish to stop it.
+template <auto fit>
+FittedBaseline quick(const Dataset& data, const ColdStartSplit& split, const WorkHooks&) {
+  return fit(data, split);
+}
+
 constexpr std::array kBaselines = {
-    Method{"random", fit_random},
-    Method{"global-mean", fit_global_mean},
-    Method{"user-mean", fit_user_mean},
-    Method{"popularity", fit_popularity},
-    Method{"item-mean", fit_item_mean},
-    Method{"shrunk-item-mean", fit_shrunk_item_mean},
-    Method{"item-mean-user-bias", fit_item_mean_user_bias},
+    Method{"random", quick<fit_random>},
+    Method{"global-mean", quick<fit_global_mean>},
+    Method{"user-mean", quick<fit_user_mean>},
+    Method{"popularity", quick<fit_popularity>},
+    Method{"item-mean", quick<fit_item_mean>},
+    Method{"shrunk-item-mean", quick<fit_shrunk_item_mean>},
+    Method{"item-mean-user-bias", quick<fit_item_mean_user_bias>},
     Method{"foldin-mf", fit_foldin_mf},
     Method{kBlended[0], fit_foldin_mf_genre_prior},
     Method{kBlended[1], fit_hierarchical_linear},
@@ -82,7 +89,7 @@ FittedBaseline BaselineFits::fit(std::string_view name) {
                                     [&](const Method& m) { return m.name == name; });
   METTLE_CHECK(Error, method != kBaselines.end(), "'{}' is not a classical method", name);
   FittedBaseline out =
-      method->fit ? method->fit(data_, split_) : blend(fit(kBlended[0]), fit(kBlended[1]));
+      method->fit ? method->fit(data_, split_, hooks_) : blend(fit(kBlended[0]), fit(kBlended[1]));
   fitted_.emplace(name, out);
   return out;
 }

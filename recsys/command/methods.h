@@ -21,13 +21,15 @@ std::vector<std::string> expand_methods(const std::vector<std::string>& names);
 /// Classical methods of one split, fitted when first asked for.
 class BaselineFits {
  public:
-  BaselineFits(const Dataset& data, const ColdStartSplit& split) : data_(data), split_(split) {}
-  /// By name; an Error when there is no such classical method.
+  BaselineFits(const Dataset& data, const ColdStartSplit& split, const WorkHooks& hooks)
+      : data_(data), split_(split), hooks_(hooks) {}
+  /// By name; an Error when there is no such classical method. Interrupted.
   FittedBaseline fit(std::string_view name);
 
  private:
   const Dataset& data_;
   const ColdStartSplit& split_;
+  const WorkHooks& hooks_;
   std::map<std::string, FittedBaseline, std::less<>> fitted_;
 };
 

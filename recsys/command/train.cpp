@@ -12,7 +12,7 @@
 #include "recsys/command/neural_options.h"
 #include "recsys/command/options.h"
 #include "recsys/command/run_facts.h"
-#include "recsys/command/training_progress.h"
+#include "recsys/command/work_progress.h"
 #include "recsys/neural/recommender_file.h"
 
 namespace mettle::command {
@@ -103,10 +103,6 @@ class EpochLog {
   std::unique_ptr<JsonlWriter> writer_;
 };
 
-std::string resume_command(const TrainOptions& options) {
-  return fmt::format("the same command with --resume (--out {})", options.out);
-}
-
 // The training, or what distinguishes this command from the one that began the run in the folder.
 NeuralTraining begin(const CLI::App& app, const TrainOptions& options, const Dataset& data,
                      const ColdStartSplit& split, const TrainingHooks& hooks) {
@@ -121,10 +117,19 @@ NeuralTraining begin(const CLI::App& app, const TrainOptions& options, const Dat
   });
 }
 
-ExitCode stopped(const TrainOptions& options, int signal) {
-  fmt::print(stderr, "interrupted: the step was finished and saved. To go on: {}\n",
-             resume_command(options));
-  return signal_exit(signal);
+// What an interrupted run has saved, and how to go on.
+std::string farewell(const TrainOptions& options, const std::string& work) {
+  if (begun_stages(options.out).empty())
+    return "nothing was saved yet; the same command begins anew";
+  const std::string saved = work == "joint" || work == options.method
+                                ? "the step was finished and saved"
+                                : fmt::format("training is saved, the {} begins anew", work);
+  return fmt::format("{}. To go on: the same command with --resume (--out {})", saved, options.out);
+}
+
+std::string describe(const EpochRecord& record) {
+  return fmt::format("{} epoch {}: loss {:.4f}, validation {:.4f}{}", record.stage, record.epoch,
+                     record.train_loss, record.validation_loss, record.best ? " (best)" : "");
 }
 
 ExitCode run(const CLI::App& app, TrainOptions options) {
@@ -139,22 +144,27 @@ ExitCode run(const CLI::App& app, TrainOptions options) {
   options.neural.checkpoints = options.out;
 
   const InterruptScope interrupt;
-  TrainingProgress progress;
+  WorkProgress progress;
   EpochLog log(fs::path(options.out) / "metrics.jsonl", options.neural.joint.trainer.epochs);
-  const TrainingHooks hooks = {.on_epoch =
-                                   [&](const EpochRecord& record) {
-                                     log.write(record);
-                                     progress.epoch(record);
-                                   },
-                               .on_step = [&](const StepRecord& record) { progress.step(record); },
-                               .interrupted = [&] { return interrupt.interrupted(); }};
-  NeuralTraining training = begin(app, options, data, split, hooks);
-  make_folder(options.out);
-  const std::optional<TrainedRecommender> trained = training.train(method);
-  progress.finish();
-  if (!trained) return stopped(options, interrupt.signal());
+  const TrainingHooks hooks = {
+      .on_epoch =
+          [&](const EpochRecord& record) {
+            log.write(record);
+            progress.note(describe(record));
+          },
+      .work = {.on_progress = [&](const WorkRecord& record) { progress.show(record); },
+               .interrupted = [&] { return interrupt.interrupted(); }}};
   const fs::path model = fs::path(options.out) / kModelFile;
-  trained->save(data, model);
+  try {
+    NeuralTraining training = begin(app, options, data, split, hooks);
+    make_folder(options.out);
+    training.train(method).save(data, model);
+  } catch (const Interrupted& end) {
+    progress.finish();
+    fmt::print(stderr, "interrupted: {}\n", farewell(options, end.work()));
+    return signal_exit(interrupt.signal());
+  }
+  progress.finish();
   fmt::print("{} trained on {} users in {:.1f} s, peak memory {:.0f} MiB: {}\n", options.method,
              split.train_users.size(), watch.seconds(), peak_rss_mb(), model.string());
   return ExitCode::success;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "recsys/neural/method.h"
+#include "recsys/work.h"
 
 namespace mettle {
 
@@ -16,9 +17,10 @@ struct FinetuneChoice {
 /// methods choose their epoch. Rates and steps lie on a grid of factors of about 3. For each share
 /// the search goes from the middle to the best neighbour as long as one is better by 5e-4, so that
 /// it does not end at an edge of what it has looked at; the grid's own ends are rates of 1e-4 and
-/// 10, and 1 and 100 steps.
+/// 10, and 1 and 100 steps. Parts of the work are gradient steps of a batch; their total grows
+/// whenever the search moves.
 FinetuneChoice choose_finetuning(const NeuralRecommender& model, const Params& weights,
                                  const Dataset& data, const FeatureTable& features,
-                                 std::span<const Episode> validation);
+                                 std::span<const Episode> validation, const WorkHooks& hooks = {});
 
 }  // namespace mettle

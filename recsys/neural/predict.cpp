@@ -9,7 +9,7 @@
 namespace mettle {
 namespace {
 
-constexpr std::size_t kBatch = 64;  // episodes
+constexpr std::int64_t kBatch = 64;  // episodes
 
 void append(std::vector<double>& to, const Variable& values) {
   const std::vector<double> part = values.value().to_vector<double>();
@@ -44,13 +44,21 @@ double softplus_of_minus(double x) {
 
 }  // namespace
 
+std::int64_t prediction_batches(std::span<const Episode> episodes) {
+  return (std::ssize(episodes) + kBatch - 1) / kBatch;
+}
+
 RawPredictions predict_raw(const FewShotMethod& method, const Learned& learned, const Dataset& data,
-                           const FeatureTable& features, std::span<const Episode> episodes, int k) {
+                           const FeatureTable& features, std::span<const Episode> episodes, int k,
+                           const Tick& tick) {
   const NoGrad off;
   RawPredictions out;
-  for (std::size_t begin = 0; begin < episodes.size(); begin += kBatch) {
-    const auto part = episodes.subspan(begin, std::min(kBatch, episodes.size() - begin));
+  for (std::int64_t begin = 0; begin < std::ssize(episodes); begin += kBatch) {
+    const std::int64_t count = std::min(kBatch, std::ssize(episodes) - begin);
+    const auto part =
+        episodes.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count));
     append(out, method.predict(learned, episode_batch(data, features, part, k)));
+    if (tick) tick();
   }
   return out;
 }
@@ -71,11 +79,11 @@ RawPredictions predict_raw(const FewShotMethod& method, const Learned& learned,
 
 double like_loss(const FewShotMethod& method, const Learned& learned, const Dataset& data,
                  const FeatureTable& features, std::span<const Episode> episodes,
-                 std::span<const int> support_sizes) {
+                 std::span<const int> support_sizes, const Tick& tick) {
   const std::vector<std::uint8_t> likes = query_likes(data, episodes);
   double sum = 0.0;
   for (const int k : support_sizes) {
-    const RawPredictions got = predict_raw(method, learned, data, features, episodes, k);
+    const RawPredictions got = predict_raw(method, learned, data, features, episodes, k, tick);
     for (std::size_t i = 0; i < likes.size(); ++i)
       sum += softplus_of_minus(likes[i] ? got.like_logit[i] : -got.like_logit[i]);
   }

@@ -31,11 +31,15 @@ TrainedRecommender::TrainedRecommender(const NeuralConfiguration& configuration,
                           NeuralRecommender(features_->sizes(), configuration.model),
                           configuration.adaptation)) {}
 
-void TrainedRecommender::calibrate(const Dataset& data, std::span<const Episode> validation) {
+void TrainedRecommender::calibrate(const Dataset& data, std::span<const Episode> validation,
+                                   const WorkHooks& hooks) {
+  Work work(hooks, "calibration", std::ssize(kSupportSizes) * prediction_batches(validation));
   const std::vector<std::uint8_t> likes = query_likes(data, validation);
-  for (const int k : kSupportSizes)
-    calibration_[k] = fit_platt(
-        predict_raw(*method_, learned_, data, *features_, validation, k).like_logit, likes);
+  for (const int k : kSupportSizes) {
+    const RawPredictions raw = predict_raw(*method_, learned_, data, *features_, validation, k,
+                                           [&work] { work.advance(); });
+    calibration_[k] = fit_platt(raw.like_logit, likes);
+  }
 }
 
 // The calibration of the largest support size up to k.
@@ -46,8 +50,8 @@ double TrainedRecommender::like_probability(double logit, int k) const {
 }
 
 QueryPredictions TrainedRecommender::predict(const Dataset& data, std::span<const Episode> episodes,
-                                             int k) const {
-  RawPredictions raw = predict_raw(*method_, learned_, data, *features_, episodes, k);
+                                             int k, const Tick& tick) const {
+  RawPredictions raw = predict_raw(*method_, learned_, data, *features_, episodes, k, tick);
   require_finite(raw);
   QueryPredictions out;
   for (std::size_t i = 0; i < raw.stars.size(); ++i) {
@@ -79,14 +83,17 @@ std::vector<ItemPrediction> TrainedRecommender::predict(const Dataset& data,
 
 void evaluate_recommender(const TrainedRecommender& recommender, const Dataset& data,
                           const ColdStartSplit& split, std::span<const int> support_sizes,
-                          EvaluationTable& table) {
+                          EvaluationTable& table, const WorkHooks& hooks) {
   const NeuralMethod method = recommender.configuration().method;
+  const bool adapts = method != NeuralMethod::joint;
+  Work work(hooks, fmt::format("{} evaluation", method_name(method)),
+            (adapts ? std::ssize(support_sizes) : 1) * prediction_batches(split.test));
   const auto evaluate = [&](int k, std::optional<int> shown) {
-    table.add(
-        method_name(method), shown,
-        evaluate_episodes(data, split.test, split.seed, recommender.predict(data, split.test, k)));
+    const QueryPredictions got =
+        recommender.predict(data, split.test, k, [&work] { work.advance(); });
+    table.add(method_name(method), shown, evaluate_episodes(data, split.test, split.seed, got));
   };
-  if (method == NeuralMethod::joint) return evaluate(0, std::nullopt);
+  if (!adapts) return evaluate(0, std::nullopt);
   for (const int k : support_sizes) evaluate(k, k);
 }
 

@@ -32,10 +32,13 @@ class TrainedRecommender {
                      std::shared_ptr<const FeatureTable> features, const Learned& learned);
 
   /// Fits the map from like logits to probabilities at every support size of kSupportSizes.
-  void calibrate(const Dataset& data, std::span<const Episode> validation);
+  void calibrate(const Dataset& data, std::span<const Episode> validation,
+                 const WorkHooks& hooks = {});
 
   /// For query items of episodes at support size k. ValueError when a prediction is not finite.
-  QueryPredictions predict(const Dataset& data, std::span<const Episode> episodes, int k) const;
+  /// `tick` as in predict_raw().
+  QueryPredictions predict(const Dataset& data, std::span<const Episode> episodes, int k,
+                           const Tick& tick = {}) const;
   /// For any items, given a new user's ratings. ValueError for unknown items, no items
   /// and a prediction that is not finite.
   std::vector<ItemPrediction> predict(const Dataset& data, std::span<const ItemRating> support,
@@ -73,6 +76,6 @@ class TrainedRecommender {
 /// name; once without k for the method that ignores the support.
 void evaluate_recommender(const TrainedRecommender& recommender, const Dataset& data,
                           const ColdStartSplit& split, std::span<const int> support_sizes,
-                          EvaluationTable& table);
+                          EvaluationTable& table, const WorkHooks& hooks = {});
 
 }  // namespace mettle

@@ -47,6 +47,8 @@ JointStage::JointStage(const Dataset& data, const ColdStartSplit& split,
       batch_(options.batch),
       user_bias_(user_biases(data, split.train_users)) {
   METTLE_CHECK(ValueError, batch_ > 0, "joint training: a batch of {} ratings", batch_);
+  for (const std::int32_t user : split.train_users)
+    rating_count_ += std::ssize(data.ratings_of(user));
 }
 
 Params JointStage::initial_adaptation() {
@@ -65,9 +67,7 @@ void JointStage::begin_epoch(Generator& random) {
   shuffle(order_, random);
 }
 
-std::int64_t JointStage::steps_per_epoch() const {
-  return (std::ssize(order_) + batch_ - 1) / batch_;
-}
+std::int64_t JointStage::steps_per_epoch() const { return (rating_count_ + batch_ - 1) / batch_; }
 
 std::span<const std::int64_t> JointStage::batch(std::int64_t step) const {
   const auto begin = static_cast<std::size_t>(step * batch_);
@@ -98,10 +98,10 @@ std::string JointStage::describe_step(std::int64_t step) const {
           .id);
 }
 
-double JointStage::validation_loss(const Learned& learned) const {
+double JointStage::validation_loss(const Learned& learned, const Tick& tick) const {
   const auto method = make_method(NeuralMethod::joint, model_, {});
   constexpr int no_support[] = {0};
-  return like_loss(*method, learned, data_, features_, split_.validation, no_support);
+  return like_loss(*method, learned, data_, features_, split_.validation, no_support, tick);
 }
 
 MetaStage::MetaStage(const Dataset& data, const ColdStartSplit& split, const FeatureTable& features,
@@ -145,8 +145,8 @@ std::string MetaStage::describe_step(std::int64_t step) const {
   return fmt::format("users {}", fmt::join(ids, ", "));
 }
 
-double MetaStage::validation_loss(const Learned& learned) const {
-  return like_loss(*method_, learned, data_, features_, split_.validation, kSelectionSizes);
+double MetaStage::validation_loss(const Learned& learned, const Tick& tick) const {
+  return like_loss(*method_, learned, data_, features_, split_.validation, kSelectionSizes, tick);
 }
 
 }  // namespace mettle

@@ -28,7 +28,7 @@ class JointStage final : public TrainingStage {
   void begin_epoch(Generator& random) override;
   Variable loss(const Learned& learned, std::int64_t step, Generator& random) const override;
   std::string describe_step(std::int64_t step) const override;
-  double validation_loss(const Learned& learned) const override;
+  double validation_loss(const Learned& learned, const Tick& tick) const override;
 
  private:
   std::span<const std::int64_t> batch(std::int64_t step) const;
@@ -38,6 +38,7 @@ class JointStage final : public TrainingStage {
   const FeatureTable& features_;
   const NeuralRecommender& model_;
   std::int64_t batch_;
+  std::int64_t rating_count_ = 0;    // of the training users
   std::vector<float> user_bias_;     // (users)
   std::vector<std::int64_t> order_;  // of Dataset::ratings
 };
@@ -60,7 +61,7 @@ class MetaStage final : public TrainingStage {
   void begin_epoch(Generator& random) override;
   Variable loss(const Learned& learned, std::int64_t step, Generator& random) const override;
   std::string describe_step(std::int64_t step) const override;
-  double validation_loss(const Learned& learned) const override;
+  double validation_loss(const Learned& learned, const Tick& tick) const override;
 
  private:
   std::span<const std::int32_t> users(std::int64_t step) const;

@@ -30,40 +30,50 @@ class Trainer {
         state_(initial, options, seed) {}
 
   TrainingResult run() {
-    if (!checkpoint_.empty() && std::filesystem::exists(checkpoint_)) {
-      load_state(state_, identity_, checkpoint_);
-      saved_ = true;
-    } else {
-      state_.best_loss = stage_.validation_loss(state_.best);
+    const std::int64_t steps = stage_.steps_per_epoch();
+    saved_ = !checkpoint_.empty() && std::filesystem::exists(checkpoint_);
+    if (saved_) resume(steps);
+    Work work(hooks_.work, std::string(stage_.name()), options_.epochs * steps,
+              state_.epoch * steps + state_.step);
+    try {
+      if (!saved_) state_.best_loss = validation_loss(state_.best, work);
+      while (state_.epoch < options_.epochs && state_.bad_epochs < options_.patience)
+        run_epoch(steps, work);
+    } catch (const Interrupted&) {
+      if (state_.step > 0) save();
+      throw;
     }
-    while (state_.epoch < options_.epochs && state_.bad_epochs < options_.patience)
-      if (!run_epoch()) return result(false);
-    return result(true);
+    return {std::move(state_.best), state_.best_loss};
   }
 
  private:
-  // False when interrupted.
-  bool run_epoch() {
+  void resume(std::int64_t steps) {
+    load_state(state_, identity_, checkpoint_);
+    METTLE_CHECK(FileError, state_.step <= steps,
+                 "{}: begun at step {} of an epoch of {}; remove the file to begin anew",
+                 checkpoint_.string(), state_.step, steps);
+  }
+
+  void run_epoch(std::int64_t steps, Work& work) {
     const auto start = std::chrono::steady_clock::now();
     if (state_.step == 0) state_.epoch_random = state_.random;
     Generator order = state_.epoch_random;
     stage_.begin_epoch(order);
     if (state_.step == 0) state_.random = order;
-    const std::int64_t steps = stage_.steps_per_epoch();
-    METTLE_CHECK(FileError, state_.step < std::max<std::int64_t>(steps, 1),
-                 "{}: begun at step {} of an epoch of {}; remove the file to begin anew",
-                 checkpoint_.string(), state_.step, steps);
     while (state_.step < steps) {
       const double loss = make_step();
       state_.loss_sum += loss;
       ++state_.step;
-      if (hooks_.on_step)
-        hooks_.on_step({stage_.name(), static_cast<int>(state_.epoch) + 1, options_.epochs,
-                        state_.step, steps, loss});
-      if (state_.step < steps && interrupted()) return false;
+      work.set_loss(loss);
+      work.advance();
     }
-    finish_epoch(steps, std::chrono::duration<double>(std::chrono::steady_clock::now() - start));
-    return !interrupted();
+    const double validation = validation_loss(state_.current, work);
+    finish_epoch(steps, validation,
+                 std::chrono::duration<double>(std::chrono::steady_clock::now() - start));
+  }
+
+  double validation_loss(const Learned& learned, Work& work) const {
+    return stage_.validation_loss(learned, [&work] { work.advance(0); });
   }
 
   double make_step() {
@@ -96,12 +106,12 @@ class Trainer {
                         : std::string("no checkpoint was written before; lower the learning rate"));
   }
 
-  void finish_epoch(std::int64_t steps, std::chrono::duration<double> seconds) {
+  void finish_epoch(std::int64_t steps, double validation, std::chrono::duration<double> seconds) {
     EpochRecord record{.stage = std::string(stage_.name()),
                        .epoch = static_cast<int>(state_.epoch) + 1,
                        .steps = (state_.epoch + 1) * steps,
                        .train_loss = state_.loss_sum / static_cast<double>(steps),
-                       .validation_loss = stage_.validation_loss(state_.current),
+                       .validation_loss = validation,
                        .learning_rate = options_.learning_rate * rate_(state_.epoch),
                        .seconds = seconds.count(),
                        .best = false};
@@ -120,20 +130,10 @@ class Trainer {
     if (hooks_.on_epoch) hooks_.on_epoch(record);
   }
 
-  bool interrupted() {
-    if (!hooks_.interrupted || !hooks_.interrupted()) return false;
-    if (state_.step > 0) save();
-    return true;
-  }
-
   void save() {
     if (checkpoint_.empty()) return;
     save_state(state_, identity_, checkpoint_);
     saved_ = true;
-  }
-
-  TrainingResult result(bool finished) {
-    return {std::move(state_.best), state_.best_loss, finished};
   }
 
   TrainingStage& stage_;

@@ -12,6 +12,7 @@
 #include "engine/check.h"
 #include "engine/random.h"
 #include "recsys/neural/method.h"
+#include "recsys/work.h"
 
 namespace mettle {
 
@@ -20,14 +21,14 @@ class TrainingStage {
  public:
   virtual ~TrainingStage() = default;
   virtual std::string_view name() const = 0;
-  virtual std::int64_t steps_per_epoch() const = 0;
+  virtual std::int64_t steps_per_epoch() const = 0;  // the same in every epoch
   /// Draws the order of the epoch's data; depends on `random` alone.
   virtual void begin_epoch(Generator& random) = 0;
   virtual Variable loss(const Learned& learned, std::int64_t step, Generator& random) const = 0;
   /// "users 3, 17, ...": what a step trains on, for messages.
   virtual std::string describe_step(std::int64_t step) const = 0;
-  /// Smaller is better; decides which parameters are kept.
-  virtual double validation_loss(const Learned& learned) const = 0;
+  /// Smaller is better; decides which parameters are kept. `tick` is called now and then.
+  virtual double validation_loss(const Learned& learned, const Tick& tick) const = 0;
 };
 
 struct TrainerOptions {
@@ -51,21 +52,10 @@ struct EpochRecord {
   bool best = false;     // so far
 };
 
-/// One finished optimizer step.
-struct StepRecord {
-  std::string_view stage;
-  int epoch = 0;  // from 1
-  int epochs = 0;
-  std::int64_t step = 0;  // of the epoch, from 1
-  std::int64_t steps = 0;
-  double loss = 0.0;
-};
-
 /// Calls from inside of training, any of which may be missing.
 struct TrainingHooks {
   std::function<void(const EpochRecord&)> on_epoch;
-  std::function<void(const StepRecord&)> on_step;
-  std::function<bool()> interrupted;  // asked after every step; true saves and stops
+  WorkHooks work;  // a stage is one piece of work, its optimizer steps are the parts
 };
 
 /// The loss or its gradient is NaN or infinite. Names stage, epoch, step, batch and the checkpoint
@@ -77,12 +67,11 @@ class DivergenceError : public Error {
 struct TrainingResult {
   Learned best;
   double validation_loss = 0.0;  // of the best
-  bool finished = false;         // false: interrupted
 };
 
 /// Trains `initial` by AdamW. With a `checkpoint` path the state is written there after every epoch
-/// and when interrupted, and a run that finds the file goes on from it. `identity` is a JSON
-/// object of everything that the result depends on (run_identity()): OtherRunError when the
+/// and before Interrupted leaves, and a run that finds the file goes on from it. `identity` is a
+/// JSON object of everything that the result depends on (run_identity()): OtherRunError when the
 /// checkpoint was written under another one. Validation before the first step counts, so the result
 /// is never worse than `initial`. DivergenceError as above; what the last epoch saved stays.
 TrainingResult train_stage(TrainingStage& stage, const Learned& initial,

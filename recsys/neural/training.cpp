@@ -40,32 +40,32 @@ NeuralTraining::NeuralTraining(const Dataset& data, const ColdStartSplit& split,
       split_(split),
       options_(checked(data, split, options)),
       hooks_(std::move(hooks)),
-      features_(std::make_shared<const FeatureTable>(data, split.train_users, options_.features)),
+      features_(std::make_shared<const FeatureTable>(data, split.train_users, options_.features,
+                                                     hooks_.work)),
       model_(features_->sizes(), options.model) {}
 
-std::optional<TrainedRecommender> NeuralTraining::train(NeuralMethod method) {
-  if (!joint_weights_ && !train_joint()) return std::nullopt;
-  const Params& weights = *joint_weights_;
+TrainedRecommender NeuralTraining::train(NeuralMethod method) {
+  const Params& weights = joint_weights();
   if (method == NeuralMethod::joint) return finished(method, options_.adaptation, {weights, {}});
 
   Generator random(stream_seed(options_.seed, adaptation_stream));
   if (method == NeuralMethod::finetune) {
     const FinetuneChoice choice =
-        choose_finetuning(model_, weights, data_, *features_, split_.validation);
+        choose_finetuning(model_, weights, data_, *features_, split_.validation, hooks_.work);
     const auto tuned = make_method(method, model_, choice.options);
     return finished(method, choice.options, {weights, tuned->initial_adaptation(weights, random)});
   }
   const auto few_shot = make_method(method, model_, options_.adaptation);
   MetaStage stage(data_, split_, *features_, few_shot, method_name(method), options_.meta);
-  TrainingResult result =
+  const TrainingResult result =
       train_stage(stage, {weights, few_shot->initial_adaptation(weights, random)},
                   options_.meta.trainer, stream_seed(options_.seed, meta_stream), hooks_,
                   checkpoint(stage.name()), identity(stage.name()));
-  if (!result.finished) return std::nullopt;
   return finished(method, options_.adaptation, result.best);
 }
 
-bool NeuralTraining::train_joint() {
+const Params& NeuralTraining::joint_weights() {
+  if (joint_weights_) return *joint_weights_;
   Learned initial;
   Generator random(stream_seed(options_.seed, weights_stream));
   model_.init(initial.weights, random);
@@ -74,8 +74,7 @@ bool NeuralTraining::train_joint() {
   TrainingResult result =
       train_stage(stage, initial, options_.joint.trainer, stream_seed(options_.seed, joint_stream),
                   hooks_, checkpoint(stage.name()), identity(stage.name()));
-  if (result.finished) joint_weights_ = std::move(result.best.weights);
-  return result.finished;
+  return joint_weights_.emplace(std::move(result.best.weights));
 }
 
 TrainedRecommender NeuralTraining::finished(NeuralMethod method,
@@ -87,7 +86,7 @@ TrainedRecommender NeuralTraining::finished(NeuralMethod method,
                           .adaptation = adaptation,
                           .seed = options_.seed},
                          features_, learned);
-  out.calibrate(data_, split_.validation);
+  out.calibrate(data_, split_.validation, hooks_.work);
   return out;
 }
 

@@ -29,16 +29,17 @@ class NeuralTraining {
  public:
   /// OtherRunError, before any work, when a checkpoint of options.checkpoints belongs to other
   /// options or other data, FileError when one is damaged; ValueError for options that make no
-  /// model.
+  /// model; Interrupted.
   NeuralTraining(const Dataset& data, const ColdStartSplit& split,
                  const NeuralTrainingOptions& options, TrainingHooks hooks = {});
 
-  /// A calibrated recommender. Nothing when hooks.interrupted stopped it: call again, here or in a
-  /// new process with the same checkpoints, to go on. Errors of train_stage().
-  std::optional<TrainedRecommender> train(NeuralMethod method);
+  /// A calibrated recommender. After Interrupted, call it again in a new process with the same
+  /// checkpoints to go on: stages go on where they were, other work begins anew. Errors of
+  /// train_stage().
+  TrainedRecommender train(NeuralMethod method);
 
  private:
-  bool train_joint();
+  const Params& joint_weights();
   std::filesystem::path checkpoint(std::string_view stage) const;
   std::string identity(std::string_view stage) const {
     return run_identity(data_, split_, options_, stage);

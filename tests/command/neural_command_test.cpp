@@ -94,6 +94,21 @@ TEST_F(Neural, AnInterruptedRunGoesOnToTheSameBits) {
   EXPECT_EQ(read(path("broken/model.safetensors")), read(path("whole/model.safetensors")));
 }
 
+// The search for fine-tuning settings begins as soon as the joint stage has logged its only epoch.
+TEST_F(Neural, AnInterruptedSearchSaysWhatIsSavedAndBeginsAnew) {
+  const Outcome whole = train("joint+finetune", "found", {});
+  ASSERT_EQ(whole.code, 0) << whole.err;
+  const Outcome broken =
+      run({train_arguments("joint+finetune", "sought", {}), {}, path("sought/metrics.jsonl")});
+  ASSERT_EQ(broken.code, 130) << broken.err;
+  EXPECT_THAT(broken.err, HasSubstr("training is saved, the joint+finetune search begins anew"));
+  EXPECT_THAT(broken.err, HasSubstr("--resume (--out " + path("sought") + ")"));
+  EXPECT_EQ(broken.out, "");
+  EXPECT_FALSE(fs::exists(path("sought/model.safetensors")));
+  ASSERT_EQ(train("joint+finetune", "sought", {"--resume"}).code, 0);
+  EXPECT_EQ(read(path("sought/model.safetensors")), read(path("found/model.safetensors")));
+}
+
 TEST_F(Neural, AResumeWithOtherOptionsNamesThemAndDoesNoWork) {
   const std::tuple<Arguments, const char*, const char*> rows[] = {
       {{"--dim", "16"}, "--dim 8, not 16", "repeat --dim 8"},

@@ -70,10 +70,25 @@ TEST(ProgressLines, ARunThatGoesOnCountsItsOwnStepsForTheRate) {
 
 TEST(ProgressLines, NothingToDo) {
   Stage stage;
-  { Progress progress(stage.out, {}, "train", 0, 0, stage.clock()); }
-  EXPECT_EQ(stage.take(), "train  0/0  0:00 taken\n");
+  {
+    Progress progress(stage.out, {}, "train", 0, 0, stage.clock());
+    stage.now += 1;
+  }
+  EXPECT_EQ(stage.take(), "train  0/0  0:01 taken\n");
   EXPECT_THROW(Progress(stage.out, {}, "train", 1, 2), ValueError);
   EXPECT_THROW(Progress(stage.out, {}, "train", 1, -1), ValueError);
+}
+
+TEST(ProgressLines, TheTotalMayGrow) {
+  Stage stage;
+  Progress progress(stage.out, {}, "search", 100, 0, stage.clock());
+  stage.now += 10;
+  progress.update(90);
+  EXPECT_EQ(stage.take(), "search  90/100  9.0/s  0:01 left\n");
+  progress.expect(270);
+  stage.now += 10;
+  progress.update(180);
+  EXPECT_EQ(stage.take(), "search  180/270  9.0/s  0:10 left\n");
 }
 
 constexpr Terminal kTerminal{.redraws = true, .colours = false, .columns = 62};
@@ -94,6 +109,19 @@ TEST(ProgressBar, RedrawsItsLine) {
   const std::string end = stage.take();
   EXPECT_EQ(end.substr(end.rfind('\r')),
             "\rtrain 100%  200/200  50.0/s  0:04 taken  loss 0.2500\x1b[K\n");
+}
+
+TEST(Progress, WhatTookLessThanASecondLeavesNoLine) {
+  Stage stage;
+  for (const bool redraws : {false, true}) {
+    {
+      Progress progress(stage.out, {.redraws = redraws}, "train", 200, 0, stage.clock());
+      stage.now += 0.9;
+      progress.update(200);
+      stage.take();
+    }
+    EXPECT_EQ(stage.take(), redraws ? "\r\x1b[K" : "");
+  }
 }
 
 TEST(ProgressBar, AtMostTenRedrawsASecond) {

@@ -27,7 +27,10 @@ class Quadratic final : public TrainingStage {
     return fmt::format("part {}", step);
   }
   // The numbers given, one after the other.
-  double validation_loss(const Learned&) const override { return validation_.at(asked_++); }
+  double validation_loss(const Learned&, const Tick& tick) const override {
+    tick();
+    return validation_.at(asked_++);
+  }
 
  private:
   std::vector<double> validation_;
@@ -58,9 +61,7 @@ TEST(TrainStage, KeepsTheBestAndStopsAfterEpochsWithoutImprovement) {
                          seen.push_back(r.validation_loss);
                          best.push_back(r.best);
                        },
-                   .on_step = {},
-                   .interrupted = {}});
-  EXPECT_TRUE(result.finished);
+                   .work = {}});
   EXPECT_EQ(result.validation_loss, 0.4);
   EXPECT_EQ(seen, (std::vector{0.5, 0.4, 0.45, 0.41}));
   EXPECT_EQ(best, (std::vector{true, true, false, false}));
@@ -92,12 +93,34 @@ TEST(TrainStage, NanNamesStepBatchAndTheLastGoodCheckpoint) {
   Quadratic again({0.4, 0.3});
   std::vector<int> epochs;
   train_stage(again, start(), {.epochs = 3}, 1,
-              {.on_epoch = [&](const EpochRecord& r) { epochs.push_back(r.epoch); },
-               .on_step = {},
-               .interrupted = {}},
+              {.on_epoch = [&](const EpochRecord& r) { epochs.push_back(r.epoch); }, .work = {}},
               file, R"({"run":1})");
   EXPECT_EQ(epochs, (std::vector{2, 3}));
   std::filesystem::remove(file);
+}
+
+// Parts are the four steps of an epoch and the validation before and after them.
+TEST(TrainStage, InterruptedAfterAnyPartItGoesOnAsIfItHadNotBeen) {
+  const std::filesystem::path file =
+      std::filesystem::temp_directory_path() / fmt::format("mettle-parts-{}.safetensors", getpid());
+  const auto losses = [&](int parts) {
+    Quadratic stage(std::vector(3, 0.5));
+    std::vector<double> out;
+    train_stage(stage, start(), {.epochs = 2, .learning_rate = 0.1}, 1,
+                {.on_epoch = [&](const EpochRecord& r) { out.push_back(r.train_loss); },
+                 .work = {.on_progress = {}, .interrupted = [&] { return --parts == 0; }}},
+                file, "{}");
+    return out;
+  };
+  const std::vector<double> straight = losses(-1);
+  ASSERT_EQ(straight.size(), 2u);
+  std::filesystem::remove(file);
+  for (int parts = 1; parts <= 11; ++parts) {
+    EXPECT_THROW(losses(parts), Interrupted) << parts;
+    EXPECT_EQ(std::filesystem::exists(file), parts > 1) << parts;
+    EXPECT_EQ(losses(-1).back(), straight.back()) << parts;
+    std::filesystem::remove(file);
+  }
 }
 
 TEST(TrainStage, RefusesOptionsWithoutMeaning) {

@@ -6,6 +6,8 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
+#include <set>
 
 #include "engine/check.h"
 #include "engine/parallel.h"
@@ -34,7 +36,7 @@ class NeuralTrainingTest : public testing::Test {
   TrainedRecommender train(NeuralMethod method, const NeuralTrainingOptions& options,
                            TrainingHooks hooks = {}) const {
     NeuralTraining training(data_, split_, options, std::move(hooks));
-    return training.train(method).value();
+    return training.train(method);
   }
 
   int threads_before_ = threads();
@@ -69,8 +71,7 @@ TEST_F(NeuralTrainingTest, AdaptationFindsThePlantedTaste) {
   options.meta.trainer.epochs = options.meta.trainer.patience = 25;
   NeuralTraining training(data_, split_, options);
   for (const NeuralMethod method : kNeuralMethods)
-    evaluate_recommender(training.train(method).value(), data_, split_, std::vector<int>{0, 5},
-                         table);
+    evaluate_recommender(training.train(method), data_, split_, std::vector<int>{0, 5}, table);
   const auto auc = [&](NeuralMethod method, int k) {
     return table.row(method_name(method), k).interval(Metric::auc).mean;
   };
@@ -98,23 +99,77 @@ TEST_F(NeuralTrainingTest, SameSeedSameBitsForAnyNumberOfThreads) {
   EXPECT_NE(one, values(4));
 }
 
-TEST_F(NeuralTrainingTest, InterruptedAnywhereARunEndsAsIfItHadNotBeen) {
-  NeuralTrainingOptions options = test::short_training();
-  const auto straight = all_values(train(NeuralMethod::anil, options).learned());
-  options.checkpoints = folder_;
-  std::optional<TrainedRecommender> resumed;
-  int runs = 0;
-  while (!resumed) {
-    // Stops after a number of steps that falls inside of epochs and at their ends.
-    int left = 1 + 4 * runs++;
-    NeuralTraining training(
-        data_, split_, options,
-        {.on_epoch = {}, .on_step = {}, .interrupted = [&] { return --left <= 0; }});
-    resumed = training.train(NeuralMethod::anil);
-    ASSERT_LT(runs, 60);
+// Interrupts every work after its first part, then after its second one and so on up to the fifth,
+// each time in a run of its own, until a run ends. Returns its model and the work of the others.
+std::pair<TrainedRecommender, std::set<std::string>> train_in_pieces(
+    const Dataset& data, const ColdStartSplit& split, const NeuralTrainingOptions& options,
+    NeuralMethod method) {
+  std::map<std::string, int> survived;  // parts of each work, in any run
+  while (true) {
+    std::string work;
+    int parts = 0;
+    const WorkHooks hooks = {
+        .on_progress =
+            [&](const WorkRecord& r) {
+              work = r.work;
+              parts = r.begins ? 0 : parts + 1;
+            },
+        .interrupted = [&] { return parts > survived[work] && survived[work] < 5; }};
+    try {
+      NeuralTraining training(data, split, options, {.on_epoch = {}, .work = hooks});
+      std::set<std::string> broken_off;
+      TrainedRecommender trained = training.train(method);
+      for (const auto& entry : survived) broken_off.insert(entry.first);
+      return {std::move(trained), broken_off};
+    } catch (const Interrupted& end) {
+      EXPECT_EQ(end.work(), work);
+      ++survived[work];
+    }
   }
-  EXPECT_GT(runs, 4);
-  EXPECT_EQ(all_values(resumed->learned()), straight);
+}
+
+TEST_F(NeuralTrainingTest, InterruptedAnywhereARunEndsAsIfItHadNotBeen) {
+  const std::pair<NeuralMethod, std::set<std::string>> rows[] = {
+      {NeuralMethod::anil, {"feature table", "joint", "anil", "calibration"}},
+      {NeuralMethod::finetune, {"feature table", "joint", "joint+finetune search", "calibration"}}};
+  for (const auto& [method, work] : rows) {
+    NeuralTrainingOptions options = test::short_training();
+    options.features.factors = 2;
+    const auto straight = all_values(train(method, options).learned());
+    options.checkpoints = folder_ / std::string(method_name(method));
+    std::filesystem::create_directory(options.checkpoints);
+    const auto [resumed, broken_off] = train_in_pieces(data_, split_, options, method);
+    EXPECT_EQ(all_values(resumed.learned()), straight) << method_name(method);
+    EXPECT_EQ(broken_off, work);
+  }
+}
+
+TEST_F(NeuralTrainingTest, WorkTellsHowFarItIsToItsEnd) {
+  std::map<std::string, std::pair<std::int64_t, std::int64_t>> reached;
+  const WorkHooks hooks = {.on_progress =
+                               [&](const WorkRecord& r) {
+                                 const std::string work(r.work);
+                                 EXPECT_EQ(r.begins, !reached.contains(work)) << work;
+                                 EXPECT_GE(r.done, r.begins ? 0 : reached[work].first) << work;
+                                 EXPECT_LE(r.done, r.total) << work;
+                                 reached[work] = {r.done, r.total};
+                               },
+                           .interrupted = {}};
+  NeuralTrainingOptions options = test::short_training();
+  options.features.factors = 2;
+  NeuralTraining training(data_, split_, options, {.on_epoch = {}, .work = hooks});
+  EvaluationTable table;
+  evaluate_recommender(training.train(NeuralMethod::finetune), data_, split_,
+                       std::vector<int>{0, 5}, table, hooks);
+  evaluate_baseline(*fit_foldin_mf(data_, split_, hooks), data_, split_, std::vector<int>{0, 5},
+                    table, hooks);
+  fit_hierarchical_linear(data_, split_, hooks);
+  for (const char* work : {"feature table", "joint", "joint+finetune search", "calibration",
+                           "joint+finetune evaluation", "fold-in MF", "fold-in MF evaluation",
+                           "hierarchical Bayes linear"}) {
+    EXPECT_GT(reached[work].first, 0) << work;
+    EXPECT_EQ(reached[work].first, reached[work].second) << work;
+  }
 }
 
 TEST_F(NeuralTrainingTest, ACheckpointOfOtherOptionsOrADamagedOneIsRefusedBeforeAnyWork) {
@@ -187,18 +242,19 @@ TEST_F(NeuralTrainingTest, DivergenceNamesStepBatchAndTheLastGoodCheckpoint) {
 
 TEST_F(NeuralTrainingTest, HooksHearOfEveryStepAndEpoch) {
   std::vector<EpochRecord> epochs;
-  std::int64_t steps = 0;
+  std::map<std::string, std::int64_t> steps;
   train(NeuralMethod::maml, test::short_training(),
         {.on_epoch = [&](const EpochRecord& r) { epochs.push_back(r); },
-         .on_step = [&](const StepRecord&) { ++steps; },
-         .interrupted = {}});
+         .work = {.on_progress = [&](const WorkRecord& r) { steps[std::string(r.work)] = r.done; },
+                  .interrupted = {}}});
   ASSERT_GE(epochs.size(), 3u);
   EXPECT_EQ(epochs[0].stage, "joint");
   EXPECT_EQ(epochs.back().stage, "maml");
   std::int64_t joint_steps = 0;
   for (const EpochRecord& r : epochs)
     if (r.stage == "joint") joint_steps = r.steps;
-  EXPECT_EQ(steps, joint_steps + epochs.back().steps);
+  EXPECT_EQ(steps["joint"], joint_steps);
+  EXPECT_EQ(steps["maml"], epochs.back().steps);
   EXPECT_LT(epochs.back().train_loss, epochs[0].train_loss);
 }
 

@@ -36,7 +36,7 @@ class RecommenderFileTest : public testing::Test {
     const ColdStartSplit split = split_cold_start(*data_, 3);
     const std::filesystem::path path =
         std::filesystem::path(testing::TempDir()) / "mettle_recommender_file_test.safetensors";
-    NeuralTraining(*data_, split, options).train(NeuralMethod::ridge)->save(*data_, path);
+    NeuralTraining(*data_, split, options).train(NeuralMethod::ridge).save(*data_, path);
     good_ = std::make_unique<TensorFile>(read_safetensors(path));
     std::filesystem::remove(path);
   }
