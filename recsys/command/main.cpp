@@ -10,6 +10,7 @@
 
 #include "recsys/command/command.h"
 #include "recsys/command/suggest.h"
+#include "recsys/command/wait_policy.h"
 
 namespace mettle::command {
 namespace {
@@ -86,5 +87,6 @@ ExitCode run_guarded(int count, char** arguments) {
 }  // namespace mettle::command
 
 int main(int count, char** arguments) {
+  mettle::command::let_threads_sleep(arguments);
   return static_cast<int>(mettle::command::run_guarded(count, arguments));
 }

@@ -175,6 +175,25 @@ TEST(Info, ShowsAndChecksTheKernelChoice) {
   }
 }
 
+// libgomp tells what it has read: it spins so many times before it sleeps.
+TEST(Threads, SleepWhereTheyWaitUnlessTheUserWantsThemToSpin) {
+  const std::tuple<const char*, const char*, bool> rows[] = {
+      {"OMP_WAIT_POLICY", "", true},
+      {"OMP_WAIT_POLICY", "passive", true},
+      {"OMP_WAIT_POLICY", "active", false},
+      {"GOMP_SPINCOUNT", "7", false},
+  };
+  for (const auto& [variable, value, sleeps] : rows) {
+    std::map<std::string, std::string> environment = {{"OMP_DISPLAY_ENV", "verbose"},
+                                                      {"OMP_WAIT_POLICY", ""}};
+    environment[variable] = value;
+    const Outcome got = run({{"info"}, environment, {}});
+    EXPECT_EQ(got.code, 0) << variable << value;
+    EXPECT_EQ(got.err.find("GOMP_SPINCOUNT = '0'") != std::string::npos, sleeps)
+        << variable << value << got.err;
+  }
+}
+
 TEST(Evaluate, WritesTableSummaryMetricsAndPicture) {
   const TemporaryFolder folder;
   write_tiny_movielens(folder / "data");
