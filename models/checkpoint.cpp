@@ -192,6 +192,8 @@ Checkpoint load_checkpoint(const fs::path& file) {
   return parse_checkpoint(read_safetensors(file), file.string());
 }
 
+bool is_checkpoint(const TensorFile& content) { return content.metadata.contains(kVersionKey); }
+
 Checkpoint parse_checkpoint(const TensorFile& content, const std::string& name) {
   const std::string& version = field(content, kVersionKey, name);
   METTLE_CHECK(FileError, version == kVersion,

@@ -43,6 +43,8 @@ void save_checkpoint(const std::filesystem::path& file, const Checkpoint& checkp
 Checkpoint load_checkpoint(const std::filesystem::path& file);
 /// The same from what read_safetensors() gave. `name` begins the error messages.
 Checkpoint parse_checkpoint(const TensorFile& content, const std::string& name);
+/// Whether the content says that it is a checkpoint.
+bool is_checkpoint(const TensorFile& content);
 /// CRC-32 of all but the entry "checksum", as it stands there.
 std::string checkpoint_checksum(const TensorFile& content);
 

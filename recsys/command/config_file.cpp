@@ -50,6 +50,9 @@ std::vector<std::string> option_names(const CLI::App& subcommand) {
 void apply_entry(CLI::App& subcommand, const std::string& where, const std::string& key,
                  const toml::node& value) {
   const std::vector<std::string> names = option_names(subcommand);
+  METTLE_CHECK(InputError, !value.is_table(),
+               "{}: [{}]: there are no tables in this file; keys stand alone, as in seed = 1",
+               where, key);
   if (std::find(names.begin(), names.end(), key) == names.end())
     fail<InputError>("{}: unknown key '{}' for mettle {}{}", where, key, subcommand.get_name(),
                      did_you_mean(key, names));

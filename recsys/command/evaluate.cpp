@@ -17,6 +17,7 @@
 #include "recsys/command/neural_options.h"
 #include "recsys/command/options.h"
 #include "recsys/command/report.h"
+#include "recsys/command/run_folder.h"
 #include "recsys/command/work_progress.h"
 #include "recsys/evaluation_json.h"
 
@@ -69,6 +70,7 @@ class Evaluation {
  private:
   void run_seed(std::uint64_t seed) {
     const ColdStartSplit users = split_users(data_, seed, options_.draws, options_.k.back());
+    check_tasks(options_.neural, users, options_.methods);
     WorkProgress progress(fmt::format("seed {} ", seed));
     const WorkHooks hooks = {
         .on_progress = [&](const WorkRecord& record) { progress.show(record); },
@@ -156,13 +158,13 @@ void write_results(const Evaluation& done, const Dataset& data, const EvaluateOp
   Protocol protocol{data.name, {}, options.k, options.draws};
   for (int i = 0; i < options.seeds; ++i)
     protocol.seeds.push_back(options.seed + static_cast<std::uint64_t>(i));
-  write_file(folder / "metrics.jsonl", done.jsonl());
+  write_file(folder / kMetricsFile, done.jsonl());
   write_file(folder / "summary.json",
              summary(done.table(), protocol, paired, watch).dump(2) + '\n');
   fmt::print(stderr, "wrote {0}/summary.json and {0}/metrics.jsonl\n", options.out);
   if (done.saved()) {
-    done.saved()->save(data, folder / "model.safetensors");
-    fmt::print(stderr, "wrote {}/model.safetensors ({}, seed {})\n", options.out, options.save,
+    done.saved()->save(data, folder / kModelFile);
+    fmt::print(stderr, "wrote {}/{} ({}, seed {})\n", options.out, kModelFile, options.save,
                options.seed);
   }
   write_picture(done.table(), data.name, options);
@@ -182,6 +184,17 @@ void check_choices(EvaluateOptions& options) {
             !options.out.empty(),
         "--save {}: must be a neural method among --methods, and --out be given", options.save);
   }
+}
+
+// Whatever can be refused before the data is read.
+void check_files(const EvaluateOptions& options) {
+  if (!options.model.empty()) check_model_file(options.model);
+  if (options.out.empty()) return;
+  check_writable(options.out);
+  METTLE_CHECK(InputError, begun_stages(options.out).empty(),
+               "--out {}: there is a training run in this folder, whose {} would be lost; give "
+               "another folder",
+               options.out, kMetricsFile);
 }
 
 // A model file fixes the split: only users that it was not trained on can be evaluated.
@@ -209,6 +222,8 @@ ExitCode run(EvaluateOptions options) {
   const Stopwatch watch;
   apply(options.machine);
   check_choices(options);
+  check_files(options);
+  check_sizes(options.neural);
   const Dataset data = load_data(options.data);
   const std::optional<TrainedRecommender> model = load_model(data, options);
   Evaluation evaluation(data, options, model);

@@ -14,6 +14,7 @@
 #include "recsys/command/config_file.h"
 #include "recsys/command/options.h"
 #include "recsys/command/run_facts.h"
+#include "recsys/command/run_folder.h"
 #include "recsys/command/versions.h"
 #include "recsys/neural/recommender_file.h"
 
@@ -65,6 +66,7 @@ void line(std::string_view name, std::string_view value) { fmt::print("{:<10} {}
 
 // What a model file says of itself; the file is checked as for use.
 ordered_json describe_model(const std::string& path) {
+  check_model_file(path);
   const RecommenderFile file = reading_input([&] { return read_recommender(path); });
   const NeuralConfiguration& made = file.configuration.options;
   return {{"file", path},

@@ -10,6 +10,7 @@
 
 #include "recsys/command/command.h"
 #include "recsys/command/suggest.h"
+#include "recsys/command/versions.h"
 #include "recsys/command/wait_policy.h"
 
 namespace mettle::command {
@@ -36,6 +37,11 @@ std::string explain(const CLI::App& program, const std::vector<Subcommand>& subc
   if (chosen.empty() && !stranger.starts_with('-'))
     return fmt::format("there is no subcommand '{}'{}; there are: {}", stranger,
                        did_you_mean(stranger, names), CLI::detail::join(names, ", "));
+  if (!stranger.starts_with('-'))
+    return fmt::format(
+        "unexpected argument '{}'; a value follows its option, as in --data DIR; see "
+        "`mettle {} --help`",
+        stranger, chosen[0]->get_name());
   std::vector<std::string> flags;
   for (const CLI::Option* option : (chosen.empty() ? &program : chosen[0])->get_options())
     for (const std::string& name : option->get_lnames()) flags.push_back("--" + name);
@@ -49,6 +55,7 @@ ExitCode run(int count, char** arguments) {
       "Recommends to people it has never met: meta-learned models on Mettle, a "
       "deep-learning engine with derivatives of every order.",
       "mettle"};
+  program.set_version_flag("--version", program_version());
   program.require_subcommand(1);
   program.get_formatter()->column_width(34);
   program.footer(
@@ -83,10 +90,17 @@ ExitCode run_guarded(int count, char** arguments) {
   }
 }
 
+// Results that did not reach a full disk or a closed pipe are no success.
+ExitCode run_and_flush(int count, char** arguments) {
+  const ExitCode code = run_guarded(count, arguments);
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+  return complain("the standard output cannot be written", ExitCode::failure);
+}
+
 }  // namespace
 }  // namespace mettle::command
 
 int main(int count, char** arguments) {
   mettle::command::let_threads_sleep(arguments);
-  return static_cast<int>(mettle::command::run_guarded(count, arguments));
+  return static_cast<int>(mettle::command::run_and_flush(count, arguments));
 }

@@ -68,10 +68,11 @@ std::vector<std::string> expand_methods(const std::vector<std::string>& names) {
     if (std::find(out.begin(), out.end(), name) == out.end()) out.emplace_back(name);
   };
   const std::vector<std::string> known = method_names();
-  for (const std::string& name : names) {
+  for (std::string name : names) {
+    CLI::detail::trim(name);  // "blend, maml"
     METTLE_CHECK(InputError, std::find(known.begin(), known.end(), name) != known.end(),
-                 "unknown method '{}'{}; there are: {}", name, did_you_mean(name, known),
-                 CLI::detail::join(known, ", "));
+                 "unknown method '{}'{}; there are: {}", name,
+                 did_you_mean(CLI::detail::to_lower(name), known), CLI::detail::join(known, ", "));
     const bool baselines = name == kGroupBaselines || name == kGroupAll;
     const bool neural = name == kGroupNeural || name == kGroupAll;
     if (baselines)

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "recsys/command/command.h"
+#include "recsys/command/methods.h"
 
 namespace mettle::command {
 namespace {
@@ -51,6 +52,22 @@ void add_neural_options(CLI::App& subcommand, NeuralTrainingOptions& options) {
   add(subcommand, "--dropout", options.model.dropout, "share of values left out in training")
       ->check(CLI::Range(0.0, 0.9))
       ->type_name("X");
+}
+
+void check_sizes(const NeuralTrainingOptions& options) {
+  METTLE_CHECK(InputError, options.model.dim % options.model.heads == 0,
+               "--heads {}: must divide --dim {}", options.model.heads, options.model.dim);
+}
+
+void check_tasks(const NeuralTrainingOptions& options, const ColdStartSplit& split,
+                 const std::vector<std::string>& methods) {
+  const bool meta_trains = std::any_of(methods.begin(), methods.end(), [](const std::string& name) {
+    return is_neural(name) && name != method_name(NeuralMethod::joint) &&
+           name != method_name(NeuralMethod::finetune);
+  });
+  METTLE_CHECK(InputError, !meta_trains || options.meta.tasks <= std::ssize(split.train_users),
+               "--tasks {}: there are {} training users; give at most so many", options.meta.tasks,
+               split.train_users.size());
 }
 
 ColdStartSplit split_users(const Dataset& data, std::uint64_t seed, int draws, int max_support) {

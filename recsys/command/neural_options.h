@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 
 #include <string>
+#include <vector>
 
 #include "recsys/cold_start.h"
 #include "recsys/neural/training.h"
@@ -11,6 +12,12 @@
 namespace mettle::command {
 
 void add_neural_options(CLI::App& subcommand, NeuralTrainingOptions& options);
+
+/// InputError for sizes that make no model, before any work.
+void check_sizes(const NeuralTrainingOptions& options);
+/// InputError when one of these methods is meta-trained and the split has too few training users.
+void check_tasks(const NeuralTrainingOptions& options, const ColdStartSplit& split,
+                 const std::vector<std::string>& methods);
 
 /// The largest support size that a model file answers for: a larger one changes which users have
 /// enough ratings to be held out.

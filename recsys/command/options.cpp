@@ -5,7 +5,6 @@
 
 #include <cstdlib>
 #include <string_view>
-#include <system_error>
 
 #include "engine/kernel_slot.h"
 #include "engine/parallel.h"
@@ -100,19 +99,16 @@ CLI::Option* add_seed_option(CLI::App& subcommand, std::uint64_t& seed) {
 }
 
 Dataset load_data(const std::filesystem::path& path) {
+  METTLE_CHECK(InputError, std::filesystem::exists(path),
+               "--data {}: no such file or folder; give a folder with ratings.csv, ratings.dat, "
+               "u.data or a .inter file, or one of these files",
+               path.string());
   Dataset data = reading_input([&] { return load_movielens(path); });
   fmt::print(stderr, "{}: {} ratings of {} items by {} users, {}..{} stars, {} genres\n", data.name,
              data.ratings.size(), data.items.size(), data.user_ids.size(), data.stars.low,
              data.stars.high, data.genres.size());
   warn_about(data);
   return data;
-}
-
-void make_folder(const std::filesystem::path& folder) {
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  METTLE_CHECK(Error, !error, "--out {}: cannot make this folder: {}", folder.string(),
-               error.message());
 }
 
 std::string examples(std::string_view text) { return fmt::format("Examples:\n{}", text); }

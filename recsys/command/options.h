@@ -28,9 +28,6 @@ CLI::Option* add_seed_option(CLI::App& subcommand, std::uint64_t& seed);
 /// reader of the results should know. InputError when it cannot be read.
 Dataset load_data(const std::filesystem::path& path);
 
-/// Makes the folder that results go to. Error when it cannot be made.
-void make_folder(const std::filesystem::path& folder);
-
 /// What a subcommand's --help ends with.
 std::string examples(std::string_view text);
 

@@ -9,6 +9,7 @@
 #include "recsys/command/config_file.h"
 #include "recsys/command/options.h"
 #include "recsys/command/rates.h"
+#include "recsys/command/run_folder.h"
 #include "recsys/command/titles.h"
 #include "recsys/neural/recommender.h"
 
@@ -112,6 +113,7 @@ ordered_json to_json(const Dataset& data, const std::vector<Pick>& picks) {
 
 ExitCode run(const RecommendOptions& options) {
   apply(options.machine);
+  check_model_file(options.model);
   const Dataset data = load_data(options.data);
   const TrainedRecommender model =
       reading_input([&] { return TrainedRecommender::load(data, options.model); });

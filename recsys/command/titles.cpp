@@ -123,12 +123,15 @@ TitleMatch match_misspelled(const Dataset& data, std::string_view text, const Qu
   const std::vector<std::int32_t> listed = near.empty() ? within(kLettersPerListedSlip) : near;
   METTLE_CHECK(InputError, listed.empty(), "no title is or contains '{}'; near it are:{}", text,
                listing(data, listed));
-  fail<InputError>("no title is or contains '{}', and none is near it", text);
+  fail<InputError>(
+      "no title is or contains '{}', and none is near it; give another one, or an id as in '#6'",
+      text);
 }
 
 TitleMatch match_id(const Dataset& data, std::string_view id) {
   const std::optional<std::int32_t> item = data.find_item(id);
-  METTLE_CHECK(InputError, item.has_value(), "no item has the id '{}'", id);
+  METTLE_CHECK(InputError, item.has_value(),
+               "no item has the id '{}'; ids are those of the data's file of items", id);
   return {*item, false};
 }
 

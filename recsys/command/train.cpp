@@ -1,6 +1,7 @@
 // mettle train: a recommender from ratings, saved as one file; stops on Ctrl-C and goes on later.
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 
@@ -12,6 +13,8 @@
 #include "recsys/command/neural_options.h"
 #include "recsys/command/options.h"
 #include "recsys/command/run_facts.h"
+#include "recsys/command/run_folder.h"
+#include "recsys/command/suggest.h"
 #include "recsys/command/work_progress.h"
 #include "recsys/neural/recommender_file.h"
 
@@ -19,9 +22,6 @@ namespace mettle::command {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr char kModelFile[] = "model.safetensors";
-constexpr char kCheckpointEnding[] = ".checkpoint.safetensors";
 
 struct TrainOptions {
   MachineOptions machine;
@@ -41,29 +41,29 @@ struct TrainOptions {
       options.out, option, before, now, option, before);
 }
 
-// The stages that have a checkpoint in the folder.
-std::vector<std::string> begun_stages(const fs::path& folder) {
-  std::vector<std::string> out;
-  std::error_code error;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
-    const std::string name = entry.path().filename().string();
-    if (name.ends_with(kCheckpointEnding))
-      out.push_back(name.substr(0, name.size() - sizeof kCheckpointEnding + 1));
-  }
-  return out;
+NeuralMethod method_of(const std::string& name) {
+  const std::vector<std::string> known = neural_method_names();
+  METTLE_CHECK(InputError, std::find(known.begin(), known.end(), name) != known.end(),
+               "--method {}: unknown{}; there are: {} (`mettle evaluate` fits the classical ones)",
+               name, did_you_mean(CLI::detail::to_lower(name), known),
+               CLI::detail::join(known, ", "));
+  return parse_method(name);
 }
 
 // A folder with results of another run is neither overwritten nor mixed.
 void check_folder(const TrainOptions& options, NeuralMethod method) {
   const fs::path folder = options.out, model = folder / kModelFile;
-  METTLE_CHECK(InputError, !fs::exists(folder) || fs::is_directory(folder),
-               "--out {}: is a file, not a folder; give another name", options.out);
+  check_writable(folder);
   const std::vector<std::string> begun = begun_stages(folder);
   if (!options.resume) {
-    METTLE_CHECK(InputError, begun.empty() && !fs::exists(model),
+    METTLE_CHECK(InputError, begun.empty(),
                  "--out {}: there is a training run in this folder; go on with it by --resume, or "
                  "give another folder",
                  options.out);
+    for (const char* result : {kModelFile, kMetricsFile})
+      METTLE_CHECK(InputError, !fs::exists(folder / result),
+                   "--out {}: there is a {} of something else in this folder; give another folder",
+                   options.out, result);
     return;
   }
   METTLE_CHECK(InputError, !begun.empty(),
@@ -135,17 +135,19 @@ std::string describe(const EpochRecord& record) {
 ExitCode run(const CLI::App& app, TrainOptions options) {
   const Stopwatch watch;
   apply(options.machine);
-  const NeuralMethod method = reading_input([&] { return parse_method(options.method); });
+  const NeuralMethod method = method_of(options.method);
+  check_sizes(options.neural);
   check_folder(options, method);
   const Dataset data = load_data(options.data);
   const ColdStartSplit split =
       split_users(data, options.seed, ColdStartOptions{}.draws, kModelSupport);
+  check_tasks(options.neural, split, {options.method});
   options.neural.seed = options.seed;
   options.neural.checkpoints = options.out;
 
   const InterruptScope interrupt;
   WorkProgress progress;
-  EpochLog log(fs::path(options.out) / "metrics.jsonl", options.neural.joint.trainer.epochs);
+  EpochLog log(fs::path(options.out) / kMetricsFile, options.neural.joint.trainer.epochs);
   const TrainingHooks hooks = {
       .on_epoch =
           [&](const EpochRecord& record) {

@@ -10,9 +10,12 @@
 
 #include <nlohmann/json.hpp>
 
+#include "recsys/command/build_facts.h"
 #include "recsys/command/toml.h"
 
 namespace mettle::command {
+
+std::string program_version() { return fmt::format("mettle {}, commit {}", kVersion, kCommit); }
 
 std::string compiler_version() {
 #ifdef __clang__

@@ -238,6 +238,10 @@ std::string item_catalogue(const Dataset& data) {
 }
 
 RecommenderFile parse_recommender(const TensorFile& file, std::string_view name) {
+  METTLE_CHECK(FileError, !is_checkpoint(file),
+               "{}: is the checkpoint of a training, not a recommender; `mettle train --resume` "
+               "goes on with it",
+               name);
   try {
     return Reader(file).read();
   } catch (const MemoryError&) {

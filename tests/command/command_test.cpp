@@ -2,6 +2,7 @@
 // exit with 2, name what is wrong, and leave nothing behind.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -40,6 +41,7 @@ TEST(Usage, MistakesExitWith2AndSayWhatIsMeant) {
       {{"evalute"}, "no subcommand 'evalute'; did you mean 'evaluate'?"},
       {{"qqq"}, "no subcommand 'qqq'; there are: "},
       {{"--verbose"}, "unexpected argument '--verbose'"},
+      {{"evaluate", data}, "a value follows its option, as in --data DIR"},
       {{"evaluate"}, "--data is required"},
       {{"evaluate", "--dta", data}, "'--dta'; did you mean '--data'?"},
       {{"evaluate", "--data", data, "--sedes=3", "--out", out}, "did you mean '--seeds'?"},
@@ -48,7 +50,14 @@ TEST(Usage, MistakesExitWith2AndSayWhatIsMeant) {
       {{"evaluate", "--data", data, "--k", "1,x", "--out", out}, "--k"},
       {{"evaluate", "--data", data, "--methods", "blendd", "--out", out},
        "unknown method 'blendd'; did you mean 'blend'?"},
+      {{"evaluate", "--data", data, "--methods", "MAML", "--out", out}, "did you mean 'maml'?"},
       {{"evaluate", "--data", data, "--k", "200", "--out", out}, "users"},
+      {{"evaluate", "--data", data, "--methods", "maml", "--tasks", "49", "--out", out},
+       "--tasks 49: there are 48 training users"},
+      {{"evaluate", "--data", data, "--heads", "5", "--out", out},
+       "--heads 5: must divide --dim 32"},
+      {{"evaluate", "--data", data, "--model", data}, "is a folder; give the file, as in"},
+      {{"info", "--model", out}, "no such file; `mettle train` leaves model.safetensors"},
       {{"evaluate", "--data", data, "--device", "cuda", "--out", out}, "no CUDA kernels"},
       {{"evaluate", "--data", data, "--device", "tpu", "--out", out}, "unknown device"},
       {{"info", "--device", "cuda:1"}, "no CUDA kernels"},
@@ -97,7 +106,7 @@ TEST(Data, MalformedFilesAreLocatedAndNothingIsWritten) {
   }
   const Outcome missing = run({"evaluate", "--data", "/nowhere/at/all"});
   EXPECT_EQ(missing.code, 2);
-  EXPECT_THAT(missing.err, HasSubstr("/nowhere/at/all"));
+  EXPECT_THAT(missing.err, HasSubstr("--data /nowhere/at/all: no such file or folder; give"));
 }
 
 TEST(Config, KeysAreOptionsAndFlagsOverrideThem) {
@@ -128,6 +137,7 @@ TEST(Config, MistakesAreLocated) {
       {"seeds = 'many'\n", "bad.toml:1:1: "},
       {"seeds = 0\n", "bad.toml:1:1: "},
       {"[seeds]\nx = 1\n", "bad.toml:1:"},
+      {"[evaluate]\nseeds = 1\n", "there are no tables in this file"},
       {"config = 'other.toml'\n", "unknown key 'config'"},
       {"seed = 1\nseed = 2\n", "bad.toml:2:"},
   };
@@ -250,14 +260,43 @@ TEST(Evaluate, WithoutGnuplotSaysHowToGetThePicture) {
   EXPECT_TRUE(fs::exists(folder / "out/curve.gp"));
 }
 
-TEST(Evaluate, AnUnwritableFolderIsAFailureNotBadInput) {
+TEST(Evaluate, AFolderThatCannotBeUsedIsRefusedBeforeAnyWork) {
   const TemporaryFolder folder;
   write_tiny_movielens(folder / "data");
   write(folder / "file", "in the way");
-  const Outcome got = run({"evaluate", "--data", folder / "data", "--methods", "item-mean", "--out",
-                           folder / "file/out"});
+  fs::create_directory(folder / "run");
+  write(folder / "run/maml.checkpoint.safetensors", "of a training");
+  const std::pair<const char*, const char*> rows[] = {
+      {"file/out", "is a file, not a folder"},
+      {"file", "is a file, not a folder"},
+      {"run", "there is a training run in this folder, whose metrics.jsonl would be lost"},
+      {"locked/out", "nothing can be written in"},
+  };
+  fs::create_directory(folder / "locked");
+  fs::permissions(folder / "locked", fs::perms::none);
+  for (const auto& [name, message] : rows) {
+    if (geteuid() == 0 && std::string(name).starts_with("locked"))
+      continue;  // root may write there
+    const Outcome got = run(
+        {"evaluate", "--data", folder / "data", "--methods", "item-mean", "--out", folder / name});
+    EXPECT_EQ(got.code, 2) << name;
+    EXPECT_THAT(got.err, HasSubstr(message)) << name;
+    EXPECT_EQ(got.out, "") << name;
+    EXPECT_THAT(got.err, testing::Not(HasSubstr("ratings of"))) << "the data was read: " << name;
+  }
+}
+
+TEST(Output, AnOutputThatIsFullIsAFailure) {
+  const Outcome got =
+      run({.arguments = {"info"}, .environment = {}, .interrupt_when = {}, .output = "/dev/full"});
   EXPECT_EQ(got.code, 1);
-  EXPECT_THAT(got.err, HasSubstr("file/out"));
+  EXPECT_THAT(got.err, HasSubstr("standard output"));
+}
+
+TEST(Help, VersionIsALine) {
+  const Outcome got = run({"--version"});
+  EXPECT_EQ(got.code, 0);
+  EXPECT_THAT(got.out, testing::MatchesRegex("mettle [0-9.]+, commit [^\n]+\n"));
 }
 
 }  // namespace

@@ -167,9 +167,14 @@ TEST_F(Neural, AModelThatClaimsAnotherSizeIsBadInputEverywhere) {
 
 TEST_F(Neural, TrainRefusesBeforeItWrites) {
   const std::pair<Arguments, const char*> rows[] = {
-      {{"--resume"}, "holds no checkpoint"}, {{"--heads", "3"}, "heads"},
-      {{"--dropout", "1.5"}, "--dropout"},   {{"--epochs", "0"}, "--epochs"},
-      {{"--method", "mamml"}, "mamml"},      {{"--learning-rate", "-1"}, "--learning-rate"},
+      {{"--resume"}, "holds no checkpoint"},
+      {{"--heads", "3"}, "heads"},
+      {{"--dropout", "1.5"}, "--dropout"},
+      {{"--epochs", "0"}, "--epochs"},
+      {{"--method", "mamml"}, "mamml"},
+      {{"--learning-rate", "-1"}, "--learning-rate"},
+      {{"--method", "MAML"}, "did you mean 'maml'?"},
+      {{"--tasks", "49"}, "48 training users"},
   };
   for (const auto& [more, message] : rows) {
     Arguments arguments = {"train", "--data", data(), "--out", path("refused")};
@@ -182,6 +187,10 @@ TEST_F(Neural, TrainRefusesBeforeItWrites) {
   const Outcome over = train("maml", "trained", {});
   EXPECT_EQ(over.code, 2);
   EXPECT_THAT(over.err, HasSubstr("another folder"));
+  fs::create_directory(path("results"));
+  write(path("results/metrics.jsonl"), "of an evaluation");
+  EXPECT_THAT(train("maml", "results", {}).err, HasSubstr("a metrics.jsonl of something else"));
+  EXPECT_EQ(read(path("results/metrics.jsonl")), "of an evaluation");
 }
 
 TEST_F(Neural, EvaluateTrainsAndKeepsWhatIsAsked) {
@@ -274,6 +283,11 @@ TEST_F(Neural, DamagedOrForeignModelsAreBadInput) {
     EXPECT_EQ(got.code, 2) << name;
     EXPECT_THAT(got.err, HasSubstr(name));
   }
+  const Outcome checkpoint =
+      run({"recommend", "--model", path("trained/maml.checkpoint.safetensors"), "--data", data(),
+           "--rate", "Story 4=5"});
+  EXPECT_EQ(checkpoint.code, 2);
+  EXPECT_THAT(checkpoint.err, HasSubstr("is the checkpoint of a training"));
   fs::create_directory(path("other"));
   write(path("other/ratings.csv"), "userId,movieId,rating\n1,2,4\n");
   const Outcome other =

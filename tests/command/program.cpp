@@ -65,8 +65,8 @@ Outcome run(const Run& what) {
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   constexpr int kMode = 0600;
-  posix_spawn_file_actions_addopen(&actions, 1, (capture / "out").c_str(), O_CREAT | O_WRONLY,
-                                   kMode);
+  const std::string output = what.output.empty() ? capture / "out" : what.output.string();
+  posix_spawn_file_actions_addopen(&actions, 1, output.c_str(), O_CREAT | O_WRONLY, kMode);
   posix_spawn_file_actions_addopen(&actions, 2, (capture / "err").c_str(), O_CREAT | O_WRONLY,
                                    kMode);
   pid_t child = 0;
@@ -76,7 +76,7 @@ Outcome run(const Run& what) {
   if (failed != 0) throw std::runtime_error("cannot start " METTLE_PROGRAM);
   Outcome out;
   out.code = wait_for(child, what.interrupt_when);
-  out.out = read(capture / "out");
+  if (what.output.empty()) out.out = read(output);
   out.err = read(capture / "err");
   return out;
 }

@@ -19,6 +19,8 @@ struct Run {
   std::map<std::string, std::string> environment;  // added to the test's own
   /// SIGINT is sent as soon as this file exists and is not empty.
   std::filesystem::path interrupt_when;
+  /// Takes the standard output instead of Outcome::out.
+  std::filesystem::path output = {};
 };
 
 /// Runs `mettle` and waits for its end.
