@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "recsys/dataset.h"
+#include "recsys/work.h"
 
 namespace mettle {
 
@@ -59,7 +60,8 @@ struct UserTable {
 // empty or oversized ids, digits-only ids above 2^63 - 1 (ids are tokens: 2^31 and more is fine),
 // bytes that are not UTF-8 (in .dat and u.* titles they are read as Latin-1), control characters,
 // repeated ids, an empty file. A repeated (user, item) pair is found by build_dataset.
-RatingTable parse_ratings(MovieLensFormat format, std::string_view text, std::string name);
+RatingTable parse_ratings(MovieLensFormat format, std::string_view text, std::string name,
+                          const WorkHooks& hooks = {});
 ItemTable parse_items(MovieLensFormat format, std::string_view text, std::string name);
 /// The csv family has no user file; the others have gender, age, occupation and zip code.
 UserTable parse_users(MovieLensFormat format, std::string_view text, std::string name);
@@ -83,6 +85,6 @@ MovieLensFiles find_movielens_files(const std::filesystem::path& path);
 
 /// find_movielens_files, read, parse and join. All or nothing. The data set is named after the
 /// folder.
-Dataset load_movielens(const std::filesystem::path& path);
+Dataset load_movielens(const std::filesystem::path& path, const WorkHooks& hooks = {});
 
 }  // namespace mettle

@@ -1,6 +1,7 @@
 // Ratings files of all four families: one loop, four descriptions of where the columns are.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 #include <unordered_map>
 
@@ -11,6 +12,7 @@
 namespace mettle {
 namespace {
 
+constexpr std::int64_t kLinesPerPart = 1 << 16;  // as work is counted
 constexpr double kLowestStars = 0.5;
 constexpr double kHighestStars = 5.0;
 
@@ -88,7 +90,9 @@ std::int64_t parse_timestamp(const TableReader& reader, const Field& field,
 
 }  // namespace
 
-RatingTable parse_ratings(MovieLensFormat format, std::string_view text, std::string name) {
+RatingTable parse_ratings(MovieLensFormat format, std::string_view text, std::string name,
+                          const WorkHooks& hooks) {
+  Work work(hooks, "reading ratings", std::count(text.begin(), text.end(), '\n') / kLinesPerPart);
   RatingTable table;
   table.name = name;
   TableReader reader(text, std::move(name), rating_style(format));
@@ -108,6 +112,7 @@ RatingTable parse_ratings(MovieLensFormat format, std::string_view text, std::st
     row.item = items.number(item);
     row.line = reader.line();
     table.rows.push_back(row);
+    if (row.line % kLinesPerPart == 0) work.advance();
   }
   if (table.rows.empty()) reader.fail_at(1, "the file holds no ratings");
   return table;

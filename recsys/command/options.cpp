@@ -11,6 +11,7 @@
 #include "kernels/builtin.h"
 #include "recsys/command/command.h"
 #include "recsys/command/suggest.h"
+#include "recsys/command/work_progress.h"
 #include "recsys/movielens.h"
 
 namespace mettle::command {
@@ -103,7 +104,13 @@ Dataset load_data(const std::filesystem::path& path) {
                "--data {}: no such file or folder; give a folder with ratings.csv, ratings.dat, "
                "u.data or a .inter file, or one of these files",
                path.string());
-  Dataset data = reading_input([&] { return load_movielens(path); });
+  WorkProgress progress;
+  Dataset data = reading_input([&] {
+    return load_movielens(path,
+                          {.on_progress = [&](const WorkRecord& record) { progress.show(record); },
+                           .interrupted = {}});
+  });
+  progress.finish();
   fmt::print(stderr, "{}: {} ratings of {} items by {} users, {}..{} stars, {} genres\n", data.name,
              data.ratings.size(), data.items.size(), data.user_ids.size(), data.stars.low,
              data.stars.high, data.genres.size());

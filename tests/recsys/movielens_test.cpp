@@ -87,6 +87,20 @@ TEST(Ratings, EveryFamilySaysTheSame) {
   }
 }
 
+TEST(Ratings, ReadingTellsHowFarItIs) {
+  std::string text = "userId,movieId,rating\n";
+  for (int i = 1; i < 3 << 16; ++i) text += std::to_string(i) + ",1,4\n";
+  std::vector<std::int64_t> done;
+  parse_ratings(Format::csv, text, "ratings.csv",
+                {.on_progress =
+                     [&](const WorkRecord& record) {
+                       EXPECT_EQ(record.total, 3);
+                       done.push_back(record.done);
+                     },
+                 .interrupted = {}});
+  EXPECT_EQ(done, (std::vector<std::int64_t>{0, 1, 2, 3}));
+}
+
 TEST(Ratings, IdsAreTokens) {
   const std::string text =
       "userId,movieId,rating\n"
