@@ -99,7 +99,7 @@ TEST_F(NeuralTrainingTest, SameSeedSameBitsForAnyNumberOfThreads) {
   EXPECT_NE(one, values(4));
 }
 
-// Interrupts every work after its first part, then after its second one and so on up to the fifth,
+// Interrupts every work after its first part, then after its second one and after its third one,
 // each time in a run of its own, until a run ends. Returns its model and the work of the others.
 std::pair<TrainedRecommender, std::set<std::string>> train_in_pieces(
     const Dataset& data, const ColdStartSplit& split, const NeuralTrainingOptions& options,
@@ -114,7 +114,7 @@ std::pair<TrainedRecommender, std::set<std::string>> train_in_pieces(
               work = r.work;
               parts = r.begins ? 0 : parts + 1;
             },
-        .interrupted = [&] { return parts > survived[work] && survived[work] < 5; }};
+        .interrupted = [&] { return parts > survived[work] && survived[work] < 3; }};
     try {
       NeuralTraining training(data, split, options, {.on_epoch = {}, .work = hooks});
       std::set<std::string> broken_off;
@@ -195,7 +195,7 @@ TEST_F(NeuralTrainingTest, ACheckpointOfOtherOptionsOrADamagedOneIsRefusedBefore
     NeuralTrainingOptions other = options;
     change(other);
     try {
-      NeuralTraining(data_, split_, other);
+      const NeuralTraining training(data_, split_, other);
       ADD_FAILURE() << option << " went unnoticed";
     } catch (const OtherRunError& error) {
       EXPECT_EQ(error.option(), option);

@@ -118,7 +118,7 @@ TEST_F(RecommenderFileTest, EveryFieldOfTheConfigurationIsChecked) {
     SCOPED_TRACE(row.pointer);
     ++fields;
     const json::json_pointer pointer(row.pointer);
-    const std::string key = pointer.back();
+    const std::string& key = pointer.back();
     json changed = configuration();
     ASSERT_TRUE(changed.contains(pointer));
     changed.at(pointer.parent_pointer()).erase(key);
