@@ -62,7 +62,7 @@ MovieLensFiles from_file(const fs::path& path) {
     if (!ending.empty() && family.ratings.ends_with(ending)) return with_companions(family, path);
   fail<FileError>(
       "{}: not a ratings file by its name: expected .csv, .dat, .data or .inter, each "
-      "also with .gz",
+      "also with .gz; unpack an archive and give its folder",
       path.string());
 }
 

@@ -48,11 +48,13 @@ void take_year_from_title(ItemTable::Row& row) {
   row.title = std::string(title);
 }
 
-// A year column: "NA" or nothing where unknown.
-std::optional<int> parse_year(const TableReader& reader, const Field& field) {
+// A year column: "NA" or nothing where unknown. RecBole's are tokens, anything goes: "V" in
+// ml-100k.
+std::optional<int> parse_year(const TableReader& reader, const Field& field,
+                              MovieLensFormat format) {
   if (field.text.empty() || field.text == "NA") return std::nullopt;
   const auto year = plausible_year(field.text);
-  if (!year)
+  if (!year && format != MovieLensFormat::recbole)
     reader.fail_at(field.column, fmt::format("year {} is not within {}..{}", printable(field.text),
                                              kFirstYear, kLastYear));
   return year;
@@ -89,10 +91,8 @@ class ItemRows {
     const bool legacy = format_ == MovieLensFormat::dat || format_ == MovieLensFormat::udata;
     row.title = legacy ? parse_legacy_text(reader, fields[title_], "title")
                        : parse_text(reader, fields[title_], "title");
-    if (year_)
-      row.year = parse_year(reader, fields[*year_]);
-    else
-      take_year_from_title(row);
+    if (year_) row.year = parse_year(reader, fields[*year_], format_);
+    if (!year_ || (format_ == MovieLensFormat::recbole && !row.year)) take_year_from_title(row);
     if (format_ == MovieLensFormat::udata)
       parse_flags(reader, row);
     else if (genres_)

@@ -144,6 +144,20 @@ TEST(Items, TitlesYearsAndGenres) {
        "NA",
        std::nullopt,
        {}},
+      {"recbole, a year that is not known",
+       Format::recbole,
+       "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
+       "267\tunkonwn\tunkonwn\tunknown\n",
+       "unkonwn",
+       std::nullopt,
+       {"unknown"}},
+      {"recbole, a year that is in the title only",
+       Format::recbole,
+       "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
+       "1412\tLand Before Time III (1995)\tV\tAnimation\n",
+       "Land Before Time III",
+       1995,
+       {"Animation"}},
       {"csv, span of years",
        Format::csv,
        "movieId,title,genres\n1,Fargo (2014\u20132020),Crime\n",
@@ -485,7 +499,7 @@ TEST_F(Folder, RefusesWhatItCannotRead) {
   EXPECT_EQ(error(folder_ / "notes.txt"),
             folder +
                 "/notes.txt: not a ratings file by its name: expected .csv, .dat, .data or "
-                ".inter, each also with .gz");
+                ".inter, each also with .gz; unpack an archive and give its folder");
   write("ratings.csv.gz", csv_header + "1,2,3,4\n");
   EXPECT_EQ(error(folder_), folder + "/ratings.csv.gz: named .gz, but not gzip data");
   const std::string packed = gzip(csv_header + "1,2,3,4\n");
