@@ -129,6 +129,7 @@ std::pair<TrainedRecommender, std::set<std::string>> train_in_pieces(
 }
 
 TEST_F(NeuralTrainingTest, InterruptedAnywhereARunEndsAsIfItHadNotBeen) {
+  split_.validation.resize(2);  // every piece repeats the search from its start
   const std::pair<NeuralMethod, std::set<std::string>> rows[] = {
       {NeuralMethod::anil, {"feature table", "joint", "anil", "calibration"}},
       {NeuralMethod::finetune, {"feature table", "joint", "joint+finetune search", "calibration"}}};
@@ -145,6 +146,7 @@ TEST_F(NeuralTrainingTest, InterruptedAnywhereARunEndsAsIfItHadNotBeen) {
 }
 
 TEST_F(NeuralTrainingTest, WorkTellsHowFarItIsToItsEnd) {
+  split_.validation.resize(2);
   std::map<std::string, std::pair<std::int64_t, std::int64_t>> reached;
   const WorkHooks hooks = {.on_progress =
                                [&](const WorkRecord& r) {
