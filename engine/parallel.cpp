@@ -61,11 +61,7 @@ template <class Work> void run_team(int team, const Work& work) {
 void set_threads(int count) {
   METTLE_CHECK(ValueError, count >= 1 && count <= max_threads, "threads: {} is outside 1..{}",
                count, max_threads);
-#ifdef METTLE_STD_THREADS
-  thread_count = count;
-#else
-  omp_set_num_threads(count);
-#endif
+  detail::use_threads(count);
 }
 
 #ifdef METTLE_STD_THREADS
@@ -77,6 +73,14 @@ bool in_parallel_region() { return omp_in_parallel() != 0; }
 #endif
 
 namespace detail {
+
+void use_threads(int count) noexcept {
+#ifdef METTLE_STD_THREADS
+  thread_count = count;
+#else
+  omp_set_num_threads(count);
+#endif
+}
 
 void parallel_chunks(std::int64_t n, std::int64_t chunk, void* body, ChunkBody call) {
   const std::int64_t chunks = (n + chunk - 1) / chunk;

@@ -16,14 +16,18 @@ int threads();
 /// True inside a parallel_for body, where a nested call runs on the spot and threads() is 1.
 bool in_parallel_region();
 
+namespace detail {
+void use_threads(int count) noexcept;  // a count that threads() gave
+}
+
 /// Until the end of the scope the calling thread works alone: threads() is 1.
 class OneThread {
  public:
   OneThread() : before_(threads()) {
-    if (before_ != 1) set_threads(1);
+    if (before_ != 1) detail::use_threads(1);
   }
   ~OneThread() {
-    if (before_ != 1) set_threads(before_);
+    if (before_ != 1) detail::use_threads(before_);
   }
   OneThread(const OneThread&) = delete;
   OneThread& operator=(const OneThread&) = delete;
