@@ -117,6 +117,7 @@ class FreeBlocks {
 
 class CpuAllocator final : public Allocator {
  public:
+  CpuAllocator() { CpuAllocator::set_limits(unlimited, default_cache); }
   ~CpuAllocator() override { trim(); }
 
   void* allocate(std::size_t bytes) override {
@@ -193,6 +194,7 @@ class CpuAllocator final : public Allocator {
   }
 
  private:
+  static constexpr std::size_t default_cache = std::size_t{512} << 20;
   static constexpr std::size_t max_request = std::size_t{1} << 46;
   static constexpr std::size_t shard_count = 16;
   static constexpr std::size_t small = std::size_t{256} << 10;  // what a shard keeps
@@ -285,14 +287,11 @@ class CpuAllocator final : public Allocator {
                       s.live_bytes, s.live_blocks);
   }
 
-  static constexpr std::size_t default_cache = std::size_t{512} << 20;
   std::array<Shard, shard_count> shards_;
   mutable std::mutex pool_mutex_;
   FreeBlocks pool_;
   std::atomic<std::int64_t> live_{0}, peak_{0};
-  std::atomic<std::size_t> live_limit_{unlimited};
-  std::atomic<std::size_t> shard_limit_{default_cache / 2 / shard_count};
-  std::atomic<std::size_t> pool_limit_{default_cache / 2};
+  std::atomic<std::size_t> live_limit_, shard_limit_, pool_limit_;
 };
 
 }  // namespace

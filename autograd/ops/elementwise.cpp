@@ -249,27 +249,30 @@ Variable sigmoid(const Variable& x) {
   return of_output("sigmoid", UnaryOp::sigmoid, x, sigmoid_backward);
 }
 
-Variable tanh_backward(const Variable& dy, const Variable& y) {
-  ops::check_floating(dy.value(), "tanh_backward");
+namespace {
+
+/// dy f(y), where f'(y) = bend - 2 y.
+Variable slope_in_output(const char* name, BinaryOp op, const Variable& dy, const Variable& y,
+                         double bend) {
+  ops::check_floating(dy.value(), name);
   return record(
-      "tanh_backward", map(BinaryOp::tanh_backward, dy.value(), y.value(), "tanh_backward"),
-      {&dy, &y}, [dy = Saved(dy), y = Saved(y)](const Backward& g) -> Variables {
-        return {g.needs(0) ? sum_to(tanh_backward(g.dy(), g(y)), g(dy).shape()) : Variable(),
-                g.needs(1) ? sum_to(mul(mul(g.dy(), g(dy)), mul(g(y), -2.0)), g(y).shape())
+      name, map(op, dy.value(), y.value(), name), {&dy, &y},
+      [name, op, bend, dy = Saved(dy), y = Saved(y)](const Backward& g) -> Variables {
+        return {g.needs(0) ? sum_to(slope_in_output(name, op, g.dy(), g(y), bend), g(dy).shape())
+                           : Variable(),
+                g.needs(1) ? sum_to(mul(mul(g.dy(), g(dy)), affine(g(y), -2.0, bend)), g(y).shape())
                            : Variable()};
       });
 }
 
+}  // namespace
+
+Variable tanh_backward(const Variable& dy, const Variable& y) {
+  return slope_in_output("tanh_backward", BinaryOp::tanh_backward, dy, y, 0.0);
+}
+
 Variable sigmoid_backward(const Variable& dy, const Variable& y) {
-  ops::check_floating(dy.value(), "sigmoid_backward");
-  return record(
-      "sigmoid_backward",
-      map(BinaryOp::sigmoid_backward, dy.value(), y.value(), "sigmoid_backward"), {&dy, &y},
-      [dy = Saved(dy), y = Saved(y)](const Backward& g) -> Variables {
-        return {g.needs(0) ? sum_to(sigmoid_backward(g.dy(), g(y)), g(dy).shape()) : Variable(),
-                g.needs(1) ? sum_to(mul(mul(g.dy(), g(dy)), affine(g(y), -2.0, 1.0)), g(y).shape())
-                           : Variable()};
-      });
+  return slope_in_output("sigmoid_backward", BinaryOp::sigmoid_backward, dy, y, 1.0);
 }
 
 Variable erf(const Variable& x) {

@@ -28,15 +28,8 @@ inline constexpr int vectors_in_flight = HWY_TARGET <= HWY_AVX3 ? 4 : 2;
 /// philox_words writes whole vectors: at most this many words more than asked for.
 inline constexpr std::int64_t words_slack = words_per_vector;
 
-/// Where philox_vectors leaves its words: sink(i, words) takes words i, i + 1, ... of the stream,
-/// one vector.
-struct StoreWords {
-  std::uint32_t* out;
-  template <class V> HWY_INLINE void operator()(std::int64_t i, V words) const {
-    hn::StoreU(words, hn::DFromV<V>(), out + i);
-  }
-};
-
+// philox_vectors leaves its words with sink(i, words): words i, i + 1, ... of the stream, one
+// vector.
 #if HWY_TARGET == HWY_SCALAR
 template <int Vectors, class Sink>
 void philox_vectors(PhiloxKey key, std::uint64_t first, const Sink& sink) {
@@ -114,7 +107,9 @@ HWY_INLINE void philox_each(PhiloxKey key, std::uint64_t first, std::int64_t cou
 /// The same, written to out.
 inline void philox_words(PhiloxKey key, std::uint64_t first, std::int64_t count,
                          std::uint32_t* out) {
-  philox_each(key, first, count, StoreWords{out});
+  const hn::ScalableTag<std::uint32_t> d;
+  philox_each(key, first, count,
+              [&](std::int64_t i, auto words) METTLE_LANES { hn::StoreU(words, d, out + i); });
 }
 
 }  // namespace mettle::kernels::cpu::random::HWY_NAMESPACE
