@@ -11,8 +11,8 @@ namespace mettle::bench {
 double clock_seconds();
 
 /// A copy (y = x) and a triad (z = x + s y) over arrays far larger than any cache, on the pool's
-/// threads. Pages that a store fetches before writing are not counted, neither here nor for the
-/// kernels.
+/// threads, with ordinary stores as in STREAM. The lines that such a store fetches before writing
+/// are not counted; a kernel that writes past the caches saves them and may pass 100 %.
 class MemoryProbe {
  public:
   MemoryProbe();

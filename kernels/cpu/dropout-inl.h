@@ -37,19 +37,32 @@ template <class A> class DropoutFactors {
     return room + skipped;
   }
 
-  /// Calls use(i, factors), i = 0, 1 vector, ..., with the factors of elements first + i, ..., in
-  /// f32. `first` is a multiple of 4, `count` of words_per_vector.
+  /// Calls use(i, span, factor), i from 0 up to `count` by vectors, with the factors of elements
+  /// first + i, .... Where they can be used in the registers that they are made in, memory is busy
+  /// meanwhile.
   template <class Use>
   HWY_INLINE void each(std::int64_t first, std::int64_t count, const Use& use) const {
-    if (threshold_ == 0) {
-      const hn::ScalableTag<float> d;
-      const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-      for (std::int64_t i = 0; i < count; i += lanes) use(i, hn::Set(d, kept_));
-      return;
+    const hn::ScalableTag<A> d;
+    std::int64_t done = 0;
+    if constexpr (std::is_same_v<A, float>) {
+      constexpr std::int64_t vector = random::HWY_NAMESPACE::words_per_vector;
+      if (first % 4 == 0 && threshold_ != 0) {
+        done = count / vector * vector;
+        random::HWY_NAMESPACE::philox_each(
+            key_, static_cast<std::uint64_t>(first / 4), done,
+            [&](std::int64_t i, auto words)
+                METTLE_LANES { use(static_cast<std::size_t>(i), Full{}, factors_of(words)); });
+      }
     }
-    random::HWY_NAMESPACE::philox_each(key_, static_cast<std::uint64_t>(first / 4), count,
-                                       [&](std::int64_t i, auto words)
-                                           METTLE_LANES { use(i, factors_of(words)); });
+    constexpr std::int64_t strip = 512;
+    A room[strip + dropout_slack];
+    for (; done < count; done += strip) {
+      const std::int64_t size = std::min(strip, count - done);
+      const A* factor = fill(first + done, size, room);
+      for_lanes(d, static_cast<std::size_t>(size), [&](std::size_t i, auto span) METTLE_LANES {
+        use(static_cast<std::size_t>(done) + i, span, load(d, factor + i, span));
+      });
+    }
   }
 
  private:

@@ -32,24 +32,6 @@ template <class P> P* row_of(P* base, std::int64_t row, std::int64_t columns) {
   return base ? base + row * columns : nullptr;
 }
 
-/// y = D x for elements [begin, end), the factors through a strip in the cache.
-template <class T>
-void drop_strips(const DropoutFactors<accumulate_t<T>>& factors, const T* x, T* y,
-                 std::int64_t begin, std::int64_t end) {
-  using A = accumulate_t<T>;
-  const hn::ScalableTag<A> d;
-  constexpr std::int64_t strip = 512;
-  A room[strip + dropout_slack];
-  for (std::int64_t first = begin; first < end; first += strip) {
-    const std::int64_t count = std::min(strip, end - first);
-    const A* factor = factors.fill(first, count, room);
-    for_lanes(d, static_cast<std::size_t>(count), [&](std::size_t i, auto span) METTLE_LANES {
-      store(d, hn::Mul(load(d, x + first + i, span), load(d, factor + i, span)), y + first + i,
-            span);
-    });
-  }
-}
-
 template <class T> void dropout_typed(const DropoutArgs& a) {
   using A = accumulate_t<T>;
   const hn::ScalableTag<A> d;
@@ -58,16 +40,10 @@ template <class T> void dropout_typed(const DropoutArgs& a) {
   T* y = static_cast<T*>(a.y);
   static_assert(elements_per_task % 4 == 0, "a task begins with a Philox block");
   parallel_for(a.n, elements_per_task, [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
-    std::int64_t whole = 0;
-    if constexpr (std::is_same_v<A, float>) {
-      // Where the factors are in registers already: memory is busy while they are made.
-      constexpr std::int64_t vector = random::HWY_NAMESPACE::words_per_vector;
-      whole = (end - begin) / vector * vector;
-      factors.each(begin, whole, [&](std::int64_t i, auto factor) METTLE_LANES {
-        store(d, hn::Mul(load(d, x + begin + i, Full{}), factor), y + begin + i, Full{});
-      });
-    }
-    drop_strips(factors, x, y, begin + whole, end);
+    const auto first = static_cast<std::size_t>(begin);
+    factors.each(begin, end - begin, [&](std::size_t i, auto span, auto factor) METTLE_LANES {
+      store(d, hn::Mul(load(d, x + first + i, span), factor), y + first + i, span);
+    });
   });
 }
 
@@ -78,8 +54,8 @@ template <class T> void forward_typed(const DropoutResidualLayerNormForwardArgs&
   const DropoutFactors<A> factors(a.key, a.p);
   const auto n = static_cast<std::size_t>(a.columns);
   auto *mean = static_cast<A*>(a.mean), *rstd = static_cast<A*>(a.rstd);
+  const Output<T> y(a.y, a.rows, a.columns);
   parallel_for(blocks.count(), blocks.grain(), [&](std::int64_t first, std::int64_t last) HWY_ATTR {
-    Scratch<A> room(a.columns + dropout_slack);
     for (std::int64_t b = first; b < last; ++b) {
       const auto [group, begin, end] = blocks[b];
       const T* gain = row_of(static_cast<const T*>(a.gamma), group, a.columns);
@@ -89,16 +65,16 @@ template <class T> void forward_typed(const DropoutResidualLayerNormForwardArgs&
         const T *x = static_cast<const T*>(a.x) + at,
                 *residual = static_cast<const T*>(a.residual) + at;
         T* s = static_cast<T*>(a.s) + at;
-        const A* factor = factors.fill(at, a.columns, room.data());
-        for_lanes(d, n, [&](std::size_t i, auto span) METTLE_LANES {
-          const auto kept = hn::Mul(load(d, x + i, span), load(d, factor + i, span));
+        factors.each(at, a.columns, [&](std::size_t i, auto span, auto factor) METTLE_LANES {
+          const auto kept = hn::Mul(load(d, x + i, span), factor);
           store(d, hn::Add(load(d, residual + i, span), kept), s + i, span);
         });
-        const auto statistics = layer_norm_row(n, s, gain, shift, a.eps, static_cast<T*>(a.y) + at);
+        const auto statistics = layer_norm_row(n, s, gain, shift, a.eps, y.row(row));
         if (mean) mean[row] = statistics.mean;
         if (rstd) rstd[row] = statistics.rstd;
       }
     }
+    y.finish();
   });
 }
 
@@ -113,34 +89,47 @@ template <class T> void backward_typed(const DropoutResidualLayerNormBackwardArg
   Scratch<A> dgamma_rows(a.dgamma ? partial_size : 0), dbeta_rows(a.dbeta ? partial_size : 0);
   A* dgamma = a.dgamma ? dgamma_rows.data() : nullptr;
   A* dbeta = a.dbeta ? dbeta_rows.data() : nullptr;
+  const bool wanted = a.dx || a.dresidual;
+  const Output<T> x_slopes(a.dx, a.rows, a.columns);
+  const Output<T> residual_slopes(a.dresidual, a.rows, a.columns);
   parallel_for(blocks.count(), blocks.grain(), [&](std::int64_t first, std::int64_t last) HWY_ATTR {
-    Scratch<A> room(a.dx ? a.columns + dropout_slack : 0);
-    Scratch<A> slope_row(a.dx || a.dresidual ? a.columns : 0);
-    A* slope = a.dx || a.dresidual ? slope_row.data() : nullptr;
+    Scratch<A> total_row(wanted ? a.columns : 0);
+    A* total = wanted ? total_row.data() : nullptr;
     for (std::int64_t b = first; b < last; ++b) {
       const auto [group, begin, end] = blocks[b];
+      const T* gain = row_of(static_cast<const T*>(a.gamma), group, a.columns);
       A *dgamma_row = row_of(dgamma, b, a.columns), *dbeta_row = row_of(dbeta, b, a.columns);
       if (dgamma_row) std::fill_n(dgamma_row, n, A{0});
       if (dbeta_row) std::fill_n(dbeta_row, n, A{0});
       for (std::int64_t row = begin; row < end; ++row) {
         const std::int64_t at = row * a.columns;
-        layer_norm_backward_row(n, static_cast<const T*>(a.s) + at,
-                                row_of(static_cast<const T*>(a.gamma), group, a.columns),
-                                {mean[row], rstd[row]}, static_cast<const T*>(a.dy) + at, slope,
-                                dgamma_row, dbeta_row);
-        if (!slope) continue;
+        const T *s = static_cast<const T*>(a.s) + at, *dy = static_cast<const T*>(a.dy) + at;
+        const RowStatistics<A> statistics{mean[row], rstd[row]};
+        const auto means =
+            layer_norm_backward_means(n, s, gain, statistics, dy, dgamma_row, dbeta_row);
+        if (!total) continue;
         const T* ds = row_of(static_cast<const T*>(a.ds), row, a.columns);
-        T *dx = row_of(static_cast<T*>(a.dx), row, a.columns),
-          *dresidual = row_of(static_cast<T*>(a.dresidual), row, a.columns);
-        const A* factor = dx ? factors.fill(at, a.columns, room.data()) : nullptr;
-        for_lanes(d, n, [&](std::size_t i, auto span) METTLE_LANES {
-          const auto total =
-              hn::Add(load(d, slope + i, span), load_or(d, ds, i, span, hn::Zero(d)));
-          if (dresidual) store(d, total, dresidual + i, span);
-          if (dx) store(d, hn::Mul(total, load(d, factor + i, span)), dx + i, span);
-        });
+        layer_norm_dx(n, s, gain, statistics, dy, means,
+                      [&](std::size_t i, auto span, auto dx) METTLE_LANES {
+                        const auto sum = hn::Add(dx, load_or(d, ds, i, span, hn::Zero(d)));
+                        store(d, sum, total + i, span);
+                      });
+        if (const auto dresidual = residual_slopes.row(row))
+          with_stores(dresidual, [&](auto out) METTLE_LANES {
+            for_lanes(d, n, [&](std::size_t i, auto span) METTLE_LANES {
+              out.put(d, load(d, total + i, span), i, span);
+            });
+          });
+        if (const auto dx = x_slopes.row(row))
+          with_stores(dx, [&](auto out) METTLE_LANES {
+            factors.each(at, a.columns, [&](std::size_t i, auto span, auto factor) METTLE_LANES {
+              out.put(d, hn::Mul(load(d, total + i, span), factor), i, span);
+            });
+          });
       }
     }
+    x_slopes.finish();
+    residual_slopes.finish();
   });
   if (dgamma) add_partial_rows(blocks, a.groups, a.columns, dgamma, static_cast<T*>(a.dgamma));
   if (dbeta) add_partial_rows(blocks, a.groups, a.columns, dbeta, static_cast<T*>(a.dbeta));

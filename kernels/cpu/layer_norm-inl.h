@@ -26,6 +26,7 @@
 
 #include <cmath>
 
+#include "kernels/cpu/output-inl.h"
 #include "kernels/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -36,7 +37,8 @@ template <class A> struct RowStatistics { A mean, rstd; };
 /// y = gamma (x - mean) rstd + beta over one row of n columns; gamma and beta may be null.
 template <class T>
 HWY_INLINE RowStatistics<accumulate_t<T>> layer_norm_row(std::size_t n, const T* x, const T* gamma,
-                                                         const T* beta, double eps, T* y) {
+                                                         const T* beta, double eps,
+                                                         OutputRow<T> y) {
   using A = accumulate_t<T>;
   const hn::ScalableTag<A> d;
   const A mean =
@@ -51,20 +53,25 @@ HWY_INLINE RowStatistics<accumulate_t<T>> layer_norm_row(std::size_t n, const T*
                      static_cast<A>(n);
   const A rstd = A{1} / std::sqrt(variance + static_cast<A>(eps));
   const auto r = hn::Set(d, rstd), one = hn::Set(d, A{1}), zero = hn::Zero(d);
-  for_lanes(d, n, [&](std::size_t i, auto span) METTLE_LANES {
-    const auto xhat = hn::Mul(hn::Sub(load(d, x + i, span), m), r);
-    const auto gain = load_or(d, gamma, i, span, one), shift = load_or(d, beta, i, span, zero);
-    store(d, hn::MulAdd(xhat, gain, shift), y + i, span);
+  with_stores(y, [&](auto out) METTLE_LANES {
+    for_lanes(d, n, [&](std::size_t i, auto span) METTLE_LANES {
+      const auto xhat = hn::Mul(hn::Sub(load(d, x + i, span), m), r);
+      const auto gain = load_or(d, gamma, i, span, one), shift = load_or(d, beta, i, span, zero);
+      out.put(d, hn::MulAdd(xhat, gain, shift), i, span);
+    });
   });
   return {mean, rstd};
 }
 
-/// dx (null: not wanted) of one row, and its share of dgamma and dbeta added to `dgamma`, `dbeta`
-/// (null: not wanted). Out is T or its accumulation type.
-template <class T, class Out>
-HWY_INLINE void layer_norm_backward_row(std::size_t n, const T* x, const T* gamma,
-                                        RowStatistics<accumulate_t<T>> statistics, const T* dy,
-                                        Out* dx, accumulate_t<T>* dgamma, accumulate_t<T>* dbeta) {
+/// m(g) and Q of one row.
+template <class A> struct LayerNormBackwardMeans { A g, q; };
+
+/// The means that a row's dx needs. Adds the row's share to `dgamma` and `dbeta` (null: not
+/// wanted).
+template <class T>
+HWY_INLINE LayerNormBackwardMeans<accumulate_t<T>> layer_norm_backward_means(
+    std::size_t n, const T* x, const T* gamma, RowStatistics<accumulate_t<T>> statistics,
+    const T* dy, accumulate_t<T>* dgamma, accumulate_t<T>* dbeta) {
   using A = accumulate_t<T>;
   const hn::ScalableTag<A> d;
   const auto m = hn::Set(d, statistics.mean), r = hn::Set(d, statistics.rstd);
@@ -80,13 +87,23 @@ HWY_INLINE void layer_norm_backward_row(std::size_t n, const T* x, const T* gamm
     if (dgamma) store(d, hn::MulAdd(slope, xhat, load(d, dgamma + i, span)), dgamma + i, span);
     if (dbeta) store(d, hn::Add(slope, load(d, dbeta + i, span)), dbeta + i, span);
   });
-  if (!dx) return;
   const A scale = A{1} / static_cast<A>(n);
-  const auto mean_g = hn::Set(d, sum(d, sum_g) * scale), q = hn::Set(d, sum(d, sum_gx) * scale);
+  return {sum(d, sum_g) * scale, sum(d, sum_gx) * scale};
+}
+
+/// Calls use(i, span, dx) over one row.
+template <class T, class Use>
+HWY_INLINE void layer_norm_dx(std::size_t n, const T* x, const T* gamma,
+                              RowStatistics<accumulate_t<T>> statistics, const T* dy,
+                              LayerNormBackwardMeans<accumulate_t<T>> means, const Use& use) {
+  using A = accumulate_t<T>;
+  const hn::ScalableTag<A> d;
+  const auto m = hn::Set(d, statistics.mean), r = hn::Set(d, statistics.rstd);
+  const auto one = hn::Set(d, A{1}), mean_g = hn::Set(d, means.g), q = hn::Set(d, means.q);
   for_lanes(d, n, [&](std::size_t i, auto span) METTLE_LANES {
     const auto xhat = hn::Mul(hn::Sub(load(d, x + i, span), m), r);
     const auto g = hn::Mul(load(d, dy + i, span), load_or(d, gamma, i, span, one));
-    store(d, hn::Mul(r, hn::NegMulAdd(xhat, q, hn::Sub(g, mean_g))), dx + i, span);
+    use(i, span, hn::Mul(r, hn::NegMulAdd(xhat, q, hn::Sub(g, mean_g))));
   });
 }
 

@@ -28,23 +28,25 @@ template <class T> void forward_typed(const LayerNormForwardArgs& a) {
   const auto *x = static_cast<const T*>(a.x), *gamma = static_cast<const T*>(a.gamma),
              *beta = static_cast<const T*>(a.beta);
   auto *mean = static_cast<A*>(a.mean), *rstd = static_cast<A*>(a.rstd);
+  const Output<T> y(a.y, a.rows, a.columns);
   parallel_for(blocks.count(), blocks.grain(), [&](std::int64_t first, std::int64_t last) HWY_ATTR {
     for (std::int64_t b = first; b < last; ++b) {
       const auto [group, begin, end] = blocks[b];
       const T* gain = row_of(gamma, group, a.columns);
       const T* shift = row_of(beta, group, a.columns);
       for (std::int64_t i = begin; i < end; ++i) {
-        const auto statistics = layer_norm_row(n, x + i * a.columns, gain, shift, a.eps,
-                                               static_cast<T*>(a.y) + i * a.columns);
+        const auto statistics = layer_norm_row(n, x + i * a.columns, gain, shift, a.eps, y.row(i));
         if (mean) mean[i] = statistics.mean;
         if (rstd) rstd[i] = statistics.rstd;
       }
     }
+    y.finish();
   });
 }
 
 template <class T> void backward_typed(const LayerNormBackwardArgs& a) {
   using A = accumulate_t<T>;
+  const hn::ScalableTag<A> d;
   const RowBlocks blocks(a.rows, a.columns, a.groups);
   const auto n = static_cast<std::size_t>(a.columns);
   const auto *x = static_cast<const T*>(a.x), *gamma = static_cast<const T*>(a.gamma),
@@ -54,6 +56,7 @@ template <class T> void backward_typed(const LayerNormBackwardArgs& a) {
   Scratch<A> dgamma_rows(a.dgamma ? partial_size : 0), dbeta_rows(a.dbeta ? partial_size : 0);
   A* dgamma = a.dgamma ? dgamma_rows.data() : nullptr;
   A* dbeta = a.dbeta ? dbeta_rows.data() : nullptr;
+  const Output<T> dx(a.dx, a.rows, a.columns);
   parallel_for(blocks.count(), blocks.grain(), [&](std::int64_t first, std::int64_t last) HWY_ATTR {
     for (std::int64_t b = first; b < last; ++b) {
       const auto [group, begin, end] = blocks[b];
@@ -61,10 +64,20 @@ template <class T> void backward_typed(const LayerNormBackwardArgs& a) {
       A *dgamma_row = row_of(dgamma, b, a.columns), *dbeta_row = row_of(dbeta, b, a.columns);
       if (dgamma_row) std::fill_n(dgamma_row, n, A{0});
       if (dbeta_row) std::fill_n(dbeta_row, n, A{0});
-      for (std::int64_t i = begin; i < end; ++i)
-        layer_norm_backward_row(n, x + i * a.columns, gain, {mean[i], rstd[i]}, dy + i * a.columns,
-                                row_of(static_cast<T*>(a.dx), i, a.columns), dgamma_row, dbeta_row);
+      for (std::int64_t row = begin; row < end; ++row) {
+        const std::int64_t at = row * a.columns;
+        const RowStatistics<A> statistics{mean[row], rstd[row]};
+        const auto means =
+            layer_norm_backward_means(n, x + at, gain, statistics, dy + at, dgamma_row, dbeta_row);
+        if (const auto dx_row = dx.row(row))
+          with_stores(dx_row, [&](auto out) METTLE_LANES {
+            layer_norm_dx(n, x + at, gain, statistics, dy + at, means,
+                          [&](std::size_t i, auto span, auto v)
+                              METTLE_LANES { out.put(d, v, i, span); });
+          });
+      }
     }
+    dx.finish();
   });
   if (dgamma) add_partial_rows(blocks, a.groups, a.columns, dgamma, static_cast<T*>(a.dgamma));
   if (dbeta) add_partial_rows(blocks, a.groups, a.columns, dbeta, static_cast<T*>(a.dbeta));

@@ -97,6 +97,36 @@ TEST(BiasGeluKernel, ErfFormIsAccurateInTheLowerTail) {
   }
 }
 
+// Near and far arguments take different ways; a result depends on its own argument only.
+TEST(BiasGeluKernel, NeighboursDoNotMatter) {
+  constexpr std::int64_t n = 4000;
+  const Vec near = random_vec(n, 21, -6.5, 6.5);
+  Vec among_far;
+  for (std::size_t i = 0; i < near.size(); ++i) {
+    among_far.push_back(near[i]);
+    among_far.push_back(i % 2 == 0 ? 9.0 : -30.0);
+  }
+  for (const DType dtype : float_dtypes)
+    for (const GeluForm form : forms) {
+      Problem alone({1, n, 1, false}, dtype, form), mixed({1, 2 * n, 1, false}, dtype, form);
+      alone.x = Buffer(dtype, near);
+      mixed.x = Buffer(dtype, among_far);
+      alone.dy = Buffer(dtype, Vec(near.size(), 1.0));
+      mixed.dy = Buffer(dtype, Vec(among_far.size(), 1.0));
+      alone.ddx = Buffer(dtype, Vec(near.size(), 1.0));
+      mixed.ddx = Buffer(dtype, Vec(among_far.size(), 1.0));
+      alone.ddbias = Buffer(dtype, Vec(near.size(), 0.0));
+      mixed.ddbias = Buffer(dtype, Vec(among_far.size(), 0.0));
+      alone.run();
+      mixed.run();
+      for (const auto output : {&Problem::y, &Problem::dx, &Problem::dx2, &Problem::ddy}) {
+        const Vec want = (alone.*output).values(), got = (mixed.*output).values();
+        for (std::size_t i = 0; i < near.size(); ++i)
+          ASSERT_EQ(got[2 * i], want[i]) << to_string(dtype) << " at " << near[i];
+      }
+    }
+}
+
 TEST(BiasGeluKernel, DerivativesMatchNumericOnes) {
   for (const char* variant : {"simd", "naive"})
     for (const GeluForm form : forms)
