@@ -181,20 +181,23 @@ template <class T, GeluForm form> void forward_typed(const BiasGeluForwardArgs& 
 
 template <class T, GeluForm form> void backward_typed(const BiasGeluBackwardArgs& a) {
   const hn::ScalableTag<accumulate_t<T>> d;
+  const Output<T> dx(a.dx, a.rows, a.columns);
   for_rows<T>(
       a, a.dbias, [&](std::int64_t group, std::int64_t row, accumulate_t<T>* sums) HWY_ATTR {
         const T *x = static_cast<const T*>(a.x) + row * a.columns,
                 *dy = static_cast<const T*>(a.dy) + row * a.columns;
         const T* bias = row_of(static_cast<const T*>(a.bias), group, a.columns);
-        T* dx = row_of(static_cast<T*>(a.dx), row, a.columns);
         const Gelu<T, form> gelu;
-        for_lanes(
-            d, static_cast<std::size_t>(a.columns), [&](std::size_t i, auto span) METTLE_LANES {
-              const auto z = hn::Add(load(d, x + i, span), load_or(d, bias, i, span, hn::Zero(d)));
-              const auto slope = hn::Mul(load(d, dy + i, span), gelu.slope(d, z));
-              if (dx) store(d, slope, dx + i, span);
-              if (sums) store(d, hn::Add(load(d, sums + i, span), slope), sums + i, span);
-            });
+        with_stores(dx.row(row), [&](auto out) METTLE_LANES {
+          for_lanes(d, static_cast<std::size_t>(a.columns),
+                    [&](std::size_t i, auto span) METTLE_LANES {
+                      const auto z =
+                          hn::Add(load(d, x + i, span), load_or(d, bias, i, span, hn::Zero(d)));
+                      const auto slope = hn::Mul(load(d, dy + i, span), gelu.slope(d, z));
+                      if (out.p) out.put(d, slope, i, span);
+                      if (sums) store(d, hn::Add(load(d, sums + i, span), slope), sums + i, span);
+                    });
+        });
       });
 }
 

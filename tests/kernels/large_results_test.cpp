@@ -57,11 +57,16 @@ TEST(LargeResults, LayerNorm) {
 
 TEST(LargeResults, BiasGelu) {
   Operands o;
-  for (const GeluForm form : {GeluForm::erf, GeluForm::tanh})
+  for (const GeluForm form : {GeluForm::erf, GeluForm::tanh}) {
     compare(1, [&](std::int64_t n, std::vector<Tensor>& out) {
       bias_gelu_forward({},
                         {DType::f32, form, n, width, 1, o.x.data(), o.beta.data(), out[0].data()});
     });
+    compare(1, [&](std::int64_t n, std::vector<Tensor>& out) {
+      bias_gelu_backward({}, {DType::f32, form, n, width, 1, o.x.data(), o.beta.data(),
+                              o.other.data(), out[0].data(), nullptr});
+    });
+  }
 }
 
 TEST(LargeResults, DropoutResidualLayerNorm) {
