@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 
 #include "recsys/dataset.h"
 
@@ -20,6 +21,10 @@ void add_machine_options(CLI::App& subcommand, MachineOptions& options);
 /// Puts the options into force. InputError for a device that this build or machine lacks, and for a
 /// METTLE_KERNEL that names no kernel of this build.
 void apply(const MachineOptions& options);
+
+/// Selects what the text of METTLE_KERNEL, "slot=variant,...", names. The engine ignores what it
+/// does not know; here it is an InputError.
+void choose_kernels(std::string_view text);
 
 CLI::Option* add_data_option(CLI::App& subcommand, std::string& data);
 CLI::Option* add_seed_option(CLI::App& subcommand, std::uint64_t& seed);

@@ -178,7 +178,8 @@ TEST(Info, ShowsAndChecksTheKernelChoice) {
     EXPECT_EQ(slot["selected"] == "naive", slot["slot"] == "layer_norm_forward") << slot;
   for (const auto& [choice, message] :
        {std::pair{"matmull=naive", "did you mean 'matmul'?"},
-        std::pair{"matmul=fast", "no variant 'fast'"}, std::pair{"matmul", "METTLE_KERNEL"}}) {
+        std::pair{"matmul=fast", "METTLE_KERNEL: matmul: no variant 'fast'"},
+        std::pair{"matmul", "METTLE_KERNEL"}}) {
     const Outcome got = info_with(choice);
     EXPECT_EQ(got.code, 2) << choice;
     EXPECT_THAT(got.err, HasSubstr(message)) << choice;
