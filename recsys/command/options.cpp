@@ -100,7 +100,7 @@ CLI::Option* add_seed_option(CLI::App& subcommand, std::uint64_t& seed) {
       ->type_name("N");
 }
 
-Dataset load_data(const std::filesystem::path& path) {
+Dataset load_data(const std::filesystem::path& path, const InterruptScope& interrupt) {
   METTLE_CHECK(InputError, std::filesystem::exists(path),
                "--data {}: no such file or folder; give a folder with ratings.csv, ratings.dat, "
                "u.data or a .inter file, or one of these files",
@@ -109,7 +109,7 @@ Dataset load_data(const std::filesystem::path& path) {
   Dataset data = reading_input([&] {
     return load_movielens(path,
                           {.on_progress = [&](const WorkRecord& record) { progress.show(record); },
-                           .interrupted = {}});
+                           .interrupted = [&] { return interrupt.interrupted(); }});
   });
   progress.finish();
   fmt::print(stderr, "{}: {} ratings of {} items by {} users, {}..{} stars, {} genres\n", data.name,

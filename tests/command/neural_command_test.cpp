@@ -101,12 +101,60 @@ TEST_F(Neural, AnInterruptedSearchSaysWhatIsSavedAndBeginsAnew) {
   const Outcome broken =
       run({train_arguments("joint+finetune", "sought", {}), {}, path("sought/metrics.jsonl")});
   ASSERT_EQ(broken.code, 130) << broken.err;
-  EXPECT_THAT(broken.err, HasSubstr("training is saved, the joint+finetune search begins anew"));
+  EXPECT_THAT(broken.err, HasSubstr("training is saved; joint+finetune search begins anew"));
   EXPECT_THAT(broken.err, HasSubstr("--resume (--out " + path("sought") + ")"));
   EXPECT_EQ(broken.out, "");
   EXPECT_FALSE(fs::exists(path("sought/model.safetensors")));
   ASSERT_EQ(train("joint+finetune", "sought", {"--resume"}).code, 0);
   EXPECT_EQ(read(path("sought/model.safetensors")), read(path("found/model.safetensors")));
+}
+
+struct EarlyInterruptRow {
+  Arguments arguments;
+  const char* said;
+};
+
+// The signal comes while ratings are read or soon after; the program cannot get far before it.
+TEST_F(Neural, AnEarlyInterruptEndsWithALineAndNoOutput) {
+  const std::string out = path("early");
+  const EarlyInterruptRow rows[] = {
+      {{"recommend", "--data", data(), "--model", model(), "--rate", "Story 4=5"},
+       "interrupted: nothing was recommended\n"},
+      {{"evaluate", "--data", data(), "--methods", "item-mean", "--out", out},
+       "interrupted: nothing was written\n"},
+      {train_arguments("maml", "early", {}),
+       "interrupted: nothing was saved yet; the same command begins anew\n"},
+      {train_arguments("maml", "trained", {"--epochs", "2", "--resume"}),
+       "interrupted: training is saved; "},
+  };
+  for (const auto& [arguments, said] : rows) {
+    const Outcome got = run({.arguments = arguments,
+                             .environment = {},
+                             .interrupt_when = {},
+                             .output = {},
+                             .early_interrupts = 1});
+    EXPECT_EQ(got.code, 130) << arguments[0];
+    EXPECT_THAT(got.err, HasSubstr(said)) << arguments[0];
+    EXPECT_EQ(got.out, "") << arguments[0];
+    EXPECT_FALSE(fs::exists(out)) << arguments[0];
+  }
+  const Outcome killed = run({.arguments = rows[0].arguments,
+                              .environment = {},
+                              .interrupt_when = {},
+                              .output = {},
+                              .early_interrupts = 2});
+  EXPECT_EQ(killed.code, 130);
+  EXPECT_THAT(killed.err, testing::Not(HasSubstr("interrupted")));
+  EXPECT_EQ(killed.out, "");
+}
+
+TEST_F(Neural, TrainingThatStopsEarlySaysSo) {
+  const Outcome got =
+      train("maml", "short", {"--epochs", "60", "--patience", "1", "--learning-rate", "0.03"});
+  ASSERT_EQ(got.code, 0) << got.err;
+  EXPECT_THAT(got.err, testing::ContainsRegex("maml stopped early after epoch [0-9]+ of 60: .*was "
+                                              "best, validation 0[.][0-9]+; its weights are "
+                                              "restored\n"));
 }
 
 TEST_F(Neural, AResumeWithOtherOptionsNamesThemAndDoesNoWork) {
