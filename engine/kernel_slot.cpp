@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <mutex>
 
+#include "engine/kernel_choice.h"
+
 namespace mettle {
 namespace {
 
@@ -32,19 +34,9 @@ void run_once(KernelSlotBase::RegisterBuiltin builtin) {
   }
 }
 
-// The variant that METTLE_KERNEL="a=x,b=y" names for a slot, or "".
 std::string_view environment_choice(std::string_view slot) {
   const char* text = std::getenv("METTLE_KERNEL");
-  std::string_view rest = text ? text : "";
-  while (!rest.empty()) {
-    const auto comma = rest.find(',');
-    const std::string_view item = rest.substr(0, comma);
-    rest = comma == std::string_view::npos ? "" : rest.substr(comma + 1);
-    const auto equals = item.find('=');
-    if (equals != std::string_view::npos && item.substr(0, equals) == slot)
-      return item.substr(equals + 1);
-  }
-  return {};
+  return chosen_variant(text ? text : "", slot);
 }
 
 }  // namespace

@@ -94,9 +94,12 @@ void parallel_chunks(std::int64_t n, std::int64_t chunk, void* body, ChunkBody c
   }
   std::exception_ptr error;
   std::atomic<bool> failed{false};
+  // Relaxed: the end of the team publishes what bodies wrote. An ordering here would also make two
+  // bodies that race look ordered to the thread sanitizer.
   std::atomic<std::int64_t> next{0};
+  const auto take = [&next] { return next.fetch_add(1, std::memory_order_relaxed); };
   run_team(team, [&] {
-    for (auto c = next.fetch_add(1); c < chunks && !failed; c = next.fetch_add(1)) {
+    for (auto c = take(); c < chunks && !failed.load(std::memory_order_relaxed); c = take()) {
       try {
         run_chunk(c);
       } catch (...) {

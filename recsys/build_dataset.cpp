@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <charconv>
 #include <numeric>
-#include <tuple>
 #include <unordered_map>
 
 #include "engine/check.h"
@@ -11,6 +10,8 @@
 
 namespace mettle {
 namespace {
+
+constexpr std::size_t kRowsBetweenTicks = std::size_t{1} << 16;
 
 std::optional<std::int64_t> integer_id(std::string_view id) {
   std::int64_t value = 0;
@@ -43,6 +44,11 @@ std::vector<std::int32_t> inverse(const std::vector<std::int32_t>& order) {
   for (std::size_t i = 0; i < order.size(); ++i)
     rank[static_cast<std::size_t>(order[i])] = static_cast<std::int32_t>(i);
   return rank;
+}
+
+// The number whose rank this is.
+std::int32_t number_of(const std::vector<std::int32_t>& ranks, std::int32_t rank) {
+  return static_cast<std::int32_t>(std::find(ranks.begin(), ranks.end(), rank) - ranks.begin());
 }
 
 std::vector<std::string> sorted_unique(std::vector<std::string> values) {
@@ -125,41 +131,63 @@ std::vector<std::int32_t> add_users(Dataset& data, const RatingTable& ratings,
   return inverse(order);
 }
 
+[[noreturn]] void fail_rated_twice(const RatingTable& table, std::int32_t user, std::int32_t item) {
+  std::vector<std::int64_t> lines;
+  for (const RatingTable::Row& row : table.rows)
+    if (row.user == user && row.item == item) lines.push_back(row.line);
+  fail<FileError>("{}:{}:1: user {} has already rated item {} in line {}", table.name, lines.at(1),
+                  printable(table.users[static_cast<std::size_t>(user)]),
+                  printable(table.items[static_cast<std::size_t>(item)]), lines.at(0));
+}
+
+// Counts, then places: users in order, each with its ratings as they came; then sorts each user's.
 void add_ratings(Dataset& data, const RatingTable& table,
                  const std::vector<std::int32_t>& user_rank,
-                 const std::vector<std::int32_t>& item_rank) {
-  std::vector<RatingTable::Row> rows = table.rows;
-  for (RatingTable::Row& row : rows) {
-    row.user = user_rank[static_cast<std::size_t>(row.user)];
-    row.item = item_rank[static_cast<std::size_t>(row.item)];
-  }
-  std::sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) {
-    return std::tie(a.user, a.item, a.line) < std::tie(b.user, b.item, b.line);
-  });
+                 const std::vector<std::int32_t>& item_rank, const Tick& tick) {
+  const auto rank = [](const std::vector<std::int32_t>& ranks, std::int32_t number) {
+    return ranks[static_cast<std::size_t>(number)];
+  };
+  const auto each_row = [&](const auto& body) {
+    for (std::size_t i = 0; i < table.rows.size(); ++i) {
+      body(table.rows[i]);
+      if (tick && i % kRowsBetweenTicks == 0) tick();
+    }
+  };
   data.user_begin.assign(data.user_ids.size() + 1, 0);
   data.stars.low = 1.0;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    const RatingTable::Row& row = rows[i];
-    if (i > 0 && rows[i - 1].user == row.user && rows[i - 1].item == row.item)
-      fail<FileError>("{}:{}:1: user {} has already rated item {} in line {}", table.name, row.line,
-                      printable(data.user_ids[static_cast<std::size_t>(row.user)]),
-                      printable(data.items[static_cast<std::size_t>(row.item)].id),
-                      rows[i - 1].line);
+  each_row([&](const RatingTable::Row& row) {
     if (row.stars < 1.0) data.stars.low = 0.5;
-    data.ratings.push_back({row.user, row.item, row.stars, row.timestamp});
-    ++data.user_begin[static_cast<std::size_t>(row.user) + 1];
-  }
+    ++data.user_begin[static_cast<std::size_t>(rank(user_rank, row.user)) + 1];
+  });
   std::partial_sum(data.user_begin.begin(), data.user_begin.end(), data.user_begin.begin());
+  std::vector<std::int64_t> next = data.user_begin;
+  data.ratings.resize(table.rows.size());
+  each_row([&](const RatingTable::Row& row) {
+    const std::int32_t user = rank(user_rank, row.user);
+    data.ratings[static_cast<std::size_t>(next[static_cast<std::size_t>(user)]++)] = {
+        user, rank(item_rank, row.item), row.stars, row.timestamp};
+  });
+  for (std::size_t u = 0; u < data.user_ids.size(); ++u) {
+    const auto begin = data.ratings.begin() + data.user_begin[u];
+    const auto end = data.ratings.begin() + data.user_begin[u + 1];
+    std::sort(begin, end, [](const Rating& a, const Rating& b) { return a.item < b.item; });
+    const auto twice = std::adjacent_find(
+        begin, end, [](const Rating& a, const Rating& b) { return a.item == b.item; });
+    if (twice != end)
+      fail_rated_twice(table, number_of(user_rank, twice->user), number_of(item_rank, twice->item));
+    if (tick) tick();
+  }
 }
 
 }  // namespace
 
-Dataset build_dataset(const RatingTable& ratings, const ItemTable& items, const UserTable& users) {
+Dataset build_dataset(const RatingTable& ratings, const ItemTable& items, const UserTable& users,
+                      const Tick& tick) {
   Dataset data;
   data.has_timestamps = ratings.has_timestamps;
   const std::vector<std::int32_t> item_rank = add_items(data, ratings, items);
   const std::vector<std::int32_t> user_rank = add_users(data, ratings, users);
-  add_ratings(data, ratings, user_rank, item_rank);
+  add_ratings(data, ratings, user_rank, item_rank, tick);
   return data;
 }
 

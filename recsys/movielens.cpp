@@ -117,14 +117,18 @@ MovieLensFiles find_movielens_files(const fs::path& path) {
 
 Dataset load_movielens(const fs::path& path, const WorkHooks& hooks) {
   const MovieLensFiles files = find_movielens_files(path);
-  const auto read = [](const fs::path& file, auto parse, MovieLensFormat format) {
-    return parse(format, read_text_file(file), file.string());
+  const Tick tick = [&hooks] {
+    if (hooks.interrupted && hooks.interrupted()) throw Interrupted(kReadingRatings);
   };
-  const RatingTable ratings =
-      parse_ratings(files.format, read_text_file(files.ratings), files.ratings.string(), hooks);
-  const ItemTable items = files.items ? read(*files.items, parse_items, files.format) : ItemTable{};
-  const UserTable users = files.users ? read(*files.users, parse_users, files.format) : UserTable{};
-  Dataset data = build_dataset(ratings, items, users);
+  const auto read = [&](const fs::path& file, auto parse) {
+    return parse(files.format, read_text_file(file, tick), file.string());
+  };
+  const RatingTable ratings = read(files.ratings, [&](auto format, const auto& text, auto name) {
+    return parse_ratings(format, text, std::move(name), hooks);
+  });
+  const ItemTable items = files.items ? read(*files.items, parse_items) : ItemTable{};
+  const UserTable users = files.users ? read(*files.users, parse_users) : UserTable{};
+  Dataset data = build_dataset(ratings, items, users, tick);
   data.name = fs::absolute(files.ratings).parent_path().filename().string();
   return data;
 }

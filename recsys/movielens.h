@@ -54,12 +54,16 @@ struct UserTable {
   std::vector<Row> rows;
 };
 
+/// The name of the work that reading is, in WorkRecord and Interrupted.
+inline constexpr char kReadingRatings[] = "reading ratings";
+
 // The parsers take the file's contents; `name` begins their error messages. Anything wrong throws
 // FileError "name:line:column: reason" (columns count bytes from 1), and nothing is returned:
 // missing columns, a wrong number of fields, numbers that are not numbers, stars outside 0.5..5,
 // empty or oversized ids, digits-only ids above 2^63 - 1 (ids are tokens: 2^31 and more is fine),
 // bytes that are not UTF-8 (in .dat and u.* titles they are read as Latin-1), control characters,
 // repeated ids, an empty file. A repeated (user, item) pair is found by build_dataset.
+/// The work kReadingRatings; Interrupted between lines.
 RatingTable parse_ratings(MovieLensFormat format, std::string_view text, std::string name,
                           const WorkHooks& hooks = {});
 ItemTable parse_items(MovieLensFormat format, std::string_view text, std::string name);
@@ -68,8 +72,9 @@ UserTable parse_users(MovieLensFormat format, std::string_view text, std::string
 
 /// Joins the three tables. Movies without ratings stay in the catalogue, movies missing from
 /// `items` get no title; users without ratings are left out. FileError for a (user, item) pair
-/// rated twice.
-Dataset build_dataset(const RatingTable& ratings, const ItemTable& items, const UserTable& users);
+/// rated twice. `tick` is called now and then.
+Dataset build_dataset(const RatingTable& ratings, const ItemTable& items, const UserTable& users,
+                      const Tick& tick = {});
 
 /// The files that make up one data set; `items` and `users` may be missing.
 struct MovieLensFiles {
@@ -83,8 +88,8 @@ struct MovieLensFiles {
 /// gzipped twin is ignored. FileError when nothing fits or a folder holds several data sets.
 MovieLensFiles find_movielens_files(const std::filesystem::path& path);
 
-/// find_movielens_files, read, parse and join. All or nothing. The data set is named after the
-/// folder.
+/// find_movielens_files, read, parse and join. All or nothing; Interrupted within a second whatever
+/// the size. The data set is named after the folder.
 Dataset load_movielens(const std::filesystem::path& path, const WorkHooks& hooks = {});
 
 }  // namespace mettle

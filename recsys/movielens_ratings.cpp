@@ -92,7 +92,7 @@ std::int64_t parse_timestamp(const TableReader& reader, const Field& field,
 
 RatingTable parse_ratings(MovieLensFormat format, std::string_view text, std::string name,
                           const WorkHooks& hooks) {
-  Work work(hooks, "reading ratings", std::count(text.begin(), text.end(), '\n') / kLinesPerPart);
+  Work work(hooks, kReadingRatings, std::count(text.begin(), text.end(), '\n') / kLinesPerPart);
   RatingTable table;
   table.name = name;
   TableReader reader(text, std::move(name), rating_style(format));

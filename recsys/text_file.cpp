@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <span>
 
 #include "engine/check.h"
 #include "engine/file.h"
@@ -14,6 +15,7 @@ namespace {
 
 constexpr int kGzipWindow = 15 + 16;  // largest window, gzip wrapper only
 constexpr std::size_t kChunk = std::size_t{1} << 18;
+constexpr std::size_t kReadAtOnce = std::size_t{1} << 24;
 
 struct InflateEnd {
   void operator()(z_stream* stream) const { inflateEnd(stream); }
@@ -23,7 +25,8 @@ struct InflateEnd {
 
 bool is_gzip(std::string_view bytes) { return bytes.starts_with("\x1f\x8b"); }
 
-std::string gunzip(std::string_view packed, std::string_view name, std::size_t max_bytes) {
+std::string gunzip(std::string_view packed, std::string_view name, std::size_t max_bytes,
+                   const Tick& tick) {
   z_stream stream{};
   METTLE_CHECK(MemoryError, inflateInit2(&stream, kGzipWindow) == Z_OK,
                "{}: no memory to unpack gzip", name);
@@ -52,16 +55,25 @@ std::string gunzip(std::string_view packed, std::string_view name, std::size_t m
       METTLE_CHECK(FileError, text.size() + made <= max_bytes,
                    "{}: unpacks to more than the {} bytes accepted", name, max_bytes);
       text.append(buffer, 0, made);
+      if (tick) tick();
     }
     inflateReset(&stream);
   }
   return text;
 }
 
-std::string read_text_file(const std::filesystem::path& path) {
-  const std::string name = path.string();
-  std::string bytes = read_file(path, kMaxTextBytes);
-  if (is_gzip(bytes)) return gunzip(bytes, name);
+std::string read_text_file(const std::filesystem::path& path, const Tick& tick) {
+  const InputFile file(path);
+  const std::string& name = file.name();
+  METTLE_CHECK(FileError, file.size() <= kMaxTextBytes, "{}: {} bytes, more than the {} accepted",
+               name, file.size(), kMaxTextBytes);
+  std::string bytes(static_cast<std::size_t>(file.size()), '\0');
+  const std::span<std::byte> all = std::as_writable_bytes(std::span(bytes));
+  for (std::size_t at = 0; at < all.size(); at += kReadAtOnce) {
+    file.read(at, all.subspan(at, std::min(kReadAtOnce, all.size() - at)));
+    if (tick) tick();
+  }
+  if (is_gzip(bytes)) return gunzip(bytes, name, kMaxTextBytes, tick);
   METTLE_CHECK(FileError, path.extension() != ".gz", "{}: named .gz, but not gzip data", name);
   return bytes;
 }

@@ -33,6 +33,9 @@ const std::vector<std::string> kReferences = {"item mean + user bias", "joint+fi
 // other curves together.
 constexpr char kFlatMethod[] = "user mean";
 constexpr int kMaxSeeds = 1000;
+constexpr char kSummaryFile[] = "summary.json";
+constexpr const char* kResults[] = {kMetricsFile, kSummaryFile, kModelFile,
+                                    "curve.gp",   "curve.svg",  "curve.png"};
 
 struct EvaluateOptions {
   MachineOptions machine;
@@ -53,8 +56,8 @@ struct EvaluateOptions {
 class Evaluation {
  public:
   Evaluation(const Dataset& data, const EvaluateOptions& options,
-             const std::optional<TrainedRecommender>& model)
-      : data_(data), options_(options), model_(model) {}
+             const std::optional<TrainedRecommender>& model, const InterruptScope& interrupt)
+      : data_(data), options_(options), model_(model), interrupt_(interrupt) {}
 
   /// Interrupted.
   void run() {
@@ -65,7 +68,6 @@ class Evaluation {
   const EvaluationTable& table() const { return table_; }
   const std::string& jsonl() const { return jsonl_; }
   const std::optional<TrainedRecommender>& saved() const { return saved_; }
-  int signal() const { return interrupt_.signal(); }
 
  private:
   void run_seed(std::uint64_t seed) {
@@ -77,7 +79,7 @@ class Evaluation {
         .interrupted = [&] { return interrupt_.interrupted(); }};
     EvaluationTable of_seed;
     run_baselines(users, hooks, of_seed);
-    run_neural(users, hooks, of_seed);
+    run_neural(users, progress, hooks, of_seed);
     if (model_)
       reading_input(
           [&] { evaluate_recommender(*model_, data_, users, options_.k, of_seed, hooks); });
@@ -95,13 +97,18 @@ class Evaluation {
       evaluate_baseline(*fits.fit(method), data_, users, options_.k, table, hooks);
   }
 
-  void run_neural(const ColdStartSplit& users, const WorkHooks& hooks, EvaluationTable& table) {
+  void run_neural(const ColdStartSplit& users, WorkProgress& progress, const WorkHooks& hooks,
+                  EvaluationTable& table) {
     const std::vector<std::string> wanted = chosen(true);
     if (wanted.empty()) return;
     NeuralTrainingOptions options = options_.neural;
     options.seed = users.seed;
-    NeuralTraining training = reading_input(
-        [&] { return NeuralTraining(data_, users, options, {.on_epoch = {}, .work = hooks}); });
+    const TrainingHooks training_hooks = {
+        .on_epoch = {},
+        .on_early_stop = [&](const EarlyStop& stop) { progress.note(describe(stop)); },
+        .work = hooks};
+    NeuralTraining training =
+        reading_input([&] { return NeuralTraining(data_, users, options, training_hooks); });
     for (const std::string& method : wanted) {
       TrainedRecommender trained = training.train(parse_method(method));
       evaluate_recommender(trained, data_, users, options_.k, table, hooks);
@@ -119,7 +126,7 @@ class Evaluation {
   const Dataset& data_;
   const EvaluateOptions& options_;
   const std::optional<TrainedRecommender>& model_;
-  InterruptScope interrupt_;
+  const InterruptScope& interrupt_;
   EvaluationTable table_;
   std::string jsonl_;
   std::optional<TrainedRecommender> saved_;
@@ -159,8 +166,7 @@ void write_results(const Evaluation& done, const Dataset& data, const EvaluateOp
   for (int i = 0; i < options.seeds; ++i)
     protocol.seeds.push_back(options.seed + static_cast<std::uint64_t>(i));
   write_file(folder / kMetricsFile, done.jsonl());
-  write_file(folder / "summary.json",
-             summary(done.table(), protocol, paired, watch).dump(2) + '\n');
+  write_file(folder / kSummaryFile, summary(done.table(), protocol, paired, watch).dump(2) + '\n');
   fmt::print(stderr, "wrote {0}/summary.json and {0}/metrics.jsonl\n", options.out);
   if (done.saved()) {
     done.saved()->save(data, folder / kModelFile);
@@ -190,7 +196,7 @@ void check_choices(EvaluateOptions& options) {
 void check_files(const EvaluateOptions& options) {
   if (!options.model.empty()) check_model_file(options.model);
   if (options.out.empty()) return;
-  check_writable(options.out);
+  check_writable(options.out, kResults);
   METTLE_CHECK(InputError, begun_stages(options.out).empty(),
                "--out {}: there is a training run in this folder, whose {} would be lost; give "
                "another folder",
@@ -218,21 +224,13 @@ std::optional<TrainedRecommender> load_model(const Dataset& data, EvaluateOption
   return model;
 }
 
-ExitCode run(EvaluateOptions options) {
-  const Stopwatch watch;
-  apply(options.machine);
-  check_choices(options);
-  check_files(options);
-  check_sizes(options.neural);
-  const Dataset data = load_data(options.data);
+// Interrupted, before anything is written.
+ExitCode evaluate(EvaluateOptions& options, const InterruptScope& interrupt,
+                  const Stopwatch& watch) {
+  const Dataset data = load_data(options.data, interrupt);
   const std::optional<TrainedRecommender> model = load_model(data, options);
-  Evaluation evaluation(data, options, model);
-  try {
-    evaluation.run();
-  } catch (const Interrupted&) {
-    fmt::print(stderr, "interrupted: nothing was written\n");
-    return signal_exit(evaluation.signal());
-  }
+  Evaluation evaluation(data, options, model, interrupt);
+  evaluation.run();
   const EvaluationTable& table = evaluation.table();
   const std::vector<Comparison> paired = comparisons(table, kReferences, options.k.back());
   fmt::print("{}", table.to_text());
@@ -240,6 +238,21 @@ ExitCode run(EvaluateOptions options) {
   std::fflush(stdout);
   if (!options.out.empty()) write_results(evaluation, data, options, paired, watch);
   return ExitCode::success;
+}
+
+ExitCode run(EvaluateOptions options) {
+  const Stopwatch watch;
+  const InterruptScope interrupt;
+  apply(options.machine);
+  check_choices(options);
+  check_sizes(options.neural);
+  check_files(options);
+  try {
+    return evaluate(options, interrupt, watch);
+  } catch (const Interrupted&) {
+    fmt::print(stderr, "interrupted: nothing was written\n");
+    return signal_exit(interrupt.signal());
+  }
 }
 
 }  // namespace

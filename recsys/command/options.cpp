@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "engine/kernel_choice.h"
 #include "engine/kernel_slot.h"
 #include "engine/parallel.h"
 #include "kernels/builtin.h"
@@ -25,27 +26,6 @@ void check_device(const std::string& device) {
     fail<InputError>("--device {}: this build of Mettle has no CUDA kernels; use --device cpu",
                      device);
   fail<InputError>("--device {}: unknown device; there are: cpu, cuda, cuda:N", device);
-}
-
-// METTLE_KERNEL="slot=variant,...": the engine ignores what it does not know, a user should not.
-void check_kernel_choice() {
-  const char* text = std::getenv("METTLE_KERNEL");
-  for (const std::string& entry : CLI::detail::split(text ? text : "", ',')) {
-    if (entry.empty()) continue;
-    const auto equals = entry.find('=');
-    const std::string slot_name = entry.substr(0, equals);
-    std::vector<std::string> names;
-    KernelSlotBase* slot = nullptr;
-    for (KernelSlotBase* known : KernelSlotBase::all(kernels::register_builtin_kernels)) {
-      names.emplace_back(known->name());
-      if (known->name() == slot_name) slot = known;
-    }
-    METTLE_CHECK(InputError, slot && equals != std::string::npos,
-                 "METTLE_KERNEL: '{}' does not begin with a kernel slot and '='{}; `mettle info` "
-                 "lists the slots",
-                 entry, did_you_mean(slot_name, names));
-    reading_input([&] { slot->select(entry.substr(equals + 1)); });
-  }
 }
 
 void warn_about(const Dataset& data) {
@@ -80,7 +60,28 @@ void add_machine_options(CLI::App& subcommand, MachineOptions& options) {
 void apply(const MachineOptions& options) {
   check_device(options.device);
   if (options.threads > 0) set_threads(options.threads);
-  check_kernel_choice();
+  const char* kernels = std::getenv("METTLE_KERNEL");
+  choose_kernels(kernels ? kernels : "");
+}
+
+void choose_kernels(std::string_view text) {
+  for (const KernelChoice& choice : parse_kernel_choices(text)) {
+    std::vector<std::string> names;
+    KernelSlotBase* slot = nullptr;
+    for (KernelSlotBase* known : KernelSlotBase::all(kernels::register_builtin_kernels)) {
+      names.emplace_back(known->name());
+      if (known->name() == choice.slot) slot = known;
+    }
+    METTLE_CHECK(InputError, slot && choice.variant,
+                 "METTLE_KERNEL: '{}' does not begin with a kernel slot and '='{}; `mettle info` "
+                 "lists the slots",
+                 choice.entry, did_you_mean(choice.slot, names));
+    try {
+      slot->select(*choice.variant);
+    } catch (const ValueError& error) {
+      fail<InputError>("METTLE_KERNEL: {}", error.message());
+    }
+  }
 }
 
 CLI::Option* add_data_option(CLI::App& subcommand, std::string& data) {
@@ -99,7 +100,7 @@ CLI::Option* add_seed_option(CLI::App& subcommand, std::uint64_t& seed) {
       ->type_name("N");
 }
 
-Dataset load_data(const std::filesystem::path& path) {
+Dataset load_data(const std::filesystem::path& path, const InterruptScope& interrupt) {
   METTLE_CHECK(InputError, std::filesystem::exists(path),
                "--data {}: no such file or folder; give a folder with ratings.csv, ratings.dat, "
                "u.data or a .inter file, or one of these files",
@@ -108,7 +109,7 @@ Dataset load_data(const std::filesystem::path& path) {
   Dataset data = reading_input([&] {
     return load_movielens(path,
                           {.on_progress = [&](const WorkRecord& record) { progress.show(record); },
-                           .interrupted = {}});
+                           .interrupted = [&] { return interrupt.interrupted(); }});
   });
   progress.finish();
   fmt::print(stderr, "{}: {} ratings of {} items by {} users, {}..{} stars, {} genres\n", data.name,

@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 
+#include "engine/interrupt.h"
 #include "recsys/dataset.h"
 
 namespace mettle::command {
@@ -21,12 +23,16 @@ void add_machine_options(CLI::App& subcommand, MachineOptions& options);
 /// METTLE_KERNEL that names no kernel of this build.
 void apply(const MachineOptions& options);
 
+/// Selects what the text of METTLE_KERNEL, "slot=variant,...", names. The engine ignores what it
+/// does not know; here it is an InputError.
+void choose_kernels(std::string_view text);
+
 CLI::Option* add_data_option(CLI::App& subcommand, std::string& data);
 CLI::Option* add_seed_option(CLI::App& subcommand, std::uint64_t& seed);
 
 /// load_movielens with a line on stderr that says what was read, and a warning for each thing a
-/// reader of the results should know. InputError when it cannot be read.
-Dataset load_data(const std::filesystem::path& path);
+/// reader of the results should know. InputError when it cannot be read; Interrupted.
+Dataset load_data(const std::filesystem::path& path, const InterruptScope& interrupt);
 
 /// What a subcommand's --help ends with.
 std::string examples(std::string_view text);

@@ -111,20 +111,24 @@ ordered_json to_json(const Dataset& data, const std::vector<Pick>& picks) {
   return out;
 }
 
-ExitCode run(const RecommendOptions& options) {
-  apply(options.machine);
-  check_model_file(options.model);
-  const Dataset data = load_data(options.data);
+// Interrupted.
+ExitCode recommend(const RecommendOptions& options, const InterruptScope& interrupt) {
+  const auto allow_interrupt = [&] {
+    if (interrupt.interrupted()) throw Interrupted("recommendation");
+  };
+  const Dataset data = load_data(options.data, interrupt);
   const TrainedRecommender model =
       reading_input([&] { return TrainedRecommender::load(data, options.model); });
+  allow_interrupt();
   const auto [rated, notes] = parse_rates(data, options.rate);
   for (const std::string& note : notes) fmt::print(stderr, "note: {}\n", note);
   const std::vector<std::int32_t> items = candidates(data, rated, options);
   if (model.configuration().method == NeuralMethod::joint)
     fmt::print(stderr, "warning: a model of method joint does not adapt to ratings\n");
   const auto picks = [&](std::span<const ItemRating> known) {
-    return best(items, reading_input([&] { return model.predict(data, known, items); }),
-                options.top);
+    auto predictions = reading_input([&] { return model.predict(data, known, items); });
+    allow_interrupt();
+    return best(items, predictions, options.top);
   };
   const std::vector<Pick> before = picks({}), after = picks(rated);
   if (options.json)
@@ -134,6 +138,18 @@ ExitCode run(const RecommendOptions& options) {
   else
     print_text(data, rated, before, after);
   return ExitCode::success;
+}
+
+ExitCode run(const RecommendOptions& options) {
+  const InterruptScope interrupt;
+  apply(options.machine);
+  check_model_file(options.model);
+  try {
+    return recommend(options, interrupt);
+  } catch (const Interrupted&) {
+    fmt::print(stderr, "interrupted: nothing was recommended\n");
+    return signal_exit(interrupt.signal());
+  }
 }
 
 }  // namespace

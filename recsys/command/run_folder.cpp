@@ -1,12 +1,9 @@
-// Asks the file system, and changes nothing but what make_folder() makes.
+// Asks the file system, and leaves nothing behind but what make_folder() makes.
 #include "recsys/command/run_folder.h"
 
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
 #include <system_error>
 
+#include "engine/file.h"
 #include "recsys/command/command.h"
 
 namespace mettle::command {
@@ -24,6 +21,36 @@ fs::path nearest_existing(const fs::path& folder) {
   return path;
 }
 
+// The folders that are missing on the way to one, made, and removed at the end of the scope.
+class TrialFolder {
+ public:
+  TrialFolder(const fs::path& folder, const fs::path& there) {
+    std::vector<fs::path> missing;
+    for (fs::path path = fs::absolute(folder); path != there; path = path.parent_path())
+      missing.push_back(path);
+    for (auto path = missing.rbegin(); path != missing.rend() && !error_; ++path)
+      if (fs::create_directory(*path, error_)) made_.push_back(*path);
+  }
+  TrialFolder(const TrialFolder&) = delete;
+  TrialFolder& operator=(const TrialFolder&) = delete;
+  ~TrialFolder() {
+    std::error_code ignored;
+    for (auto path = made_.rbegin(); path != made_.rend(); ++path) fs::remove(*path, ignored);
+  }
+
+  const std::error_code& error() const { return error_; }
+
+ private:
+  std::vector<fs::path> made_;
+  std::error_code error_;
+};
+
+// What is not committed is removed.
+void begin_file(const fs::path& path) {
+  constexpr std::size_t kTrialBytes = 1 << 16;
+  AtomicFile(path).write(std::string(kTrialBytes, '\0'));
+}
+
 }  // namespace
 
 std::vector<std::string> begun_stages(const fs::path& folder) {
@@ -37,14 +64,24 @@ std::vector<std::string> begun_stages(const fs::path& folder) {
   return out;
 }
 
-void check_writable(const fs::path& folder) {
+void check_writable(const fs::path& folder, std::span<const char* const> names) {
+  METTLE_CHECK(InputError, !folder.empty(), "--out: give the name of a folder");
   const fs::path there = nearest_existing(folder);
   METTLE_CHECK(InputError, fs::is_directory(there),
                "--out {}: {} is a file, not a folder; give another name", folder.string(),
                there.string());
-  METTLE_CHECK(InputError, access(there.c_str(), W_OK | X_OK) == 0,
-               "--out {}: nothing can be written in {}: {}; give a folder of your own",
-               folder.string(), there.string(), std::strerror(errno));
+  const TrialFolder trial(folder, there);
+  METTLE_CHECK(InputError, !trial.error(),
+               "--out {}: no folder can be made in {}: {}; give one in a folder of your own",
+               folder.string(), there.string(), trial.error().message());
+  try {
+    for (const char* name : names) begin_file(folder / name);
+  } catch (const FileError& error) {
+    fail<InputError>(
+        "--out {}: nothing can be written there: {}; give a folder of your own, on a "
+        "disk with room",
+        folder.string(), error.message());
+  }
 }
 
 void make_folder(const fs::path& folder) {

@@ -23,6 +23,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr const char* kResults[] = {kModelFile, kMetricsFile};
+
 struct TrainOptions {
   MachineOptions machine;
   std::string data;
@@ -53,14 +55,14 @@ NeuralMethod method_of(const std::string& name) {
 // A folder with results of another run is neither overwritten nor mixed.
 void check_folder(const TrainOptions& options, NeuralMethod method) {
   const fs::path folder = options.out, model = folder / kModelFile;
-  check_writable(folder);
+  check_writable(folder, kResults);
   const std::vector<std::string> begun = begun_stages(folder);
   if (!options.resume) {
     METTLE_CHECK(InputError, begun.empty(),
                  "--out {}: there is a training run in this folder; go on with it by --resume, or "
                  "give another folder",
                  options.out);
-    for (const char* result : {kModelFile, kMetricsFile})
+    for (const char* result : kResults)
       METTLE_CHECK(InputError, !fs::exists(folder / result),
                    "--out {}: there is a {} of something else in this folder; give another folder",
                    options.out, result);
@@ -123,7 +125,7 @@ std::string farewell(const TrainOptions& options, const std::string& work) {
     return "nothing was saved yet; the same command begins anew";
   const std::string saved = work == "joint" || work == options.method
                                 ? "the step was finished and saved"
-                                : fmt::format("training is saved, the {} begins anew", work);
+                                : fmt::format("training is saved; {} begins anew", work);
   return fmt::format("{}. To go on: the same command with --resume (--out {})", saved, options.out);
 }
 
@@ -132,20 +134,17 @@ std::string describe(const EpochRecord& record) {
                      record.train_loss, record.validation_loss, record.best ? " (best)" : "");
 }
 
-ExitCode run(const CLI::App& app, TrainOptions options) {
-  const Stopwatch watch;
-  apply(options.machine);
-  const NeuralMethod method = method_of(options.method);
-  check_sizes(options.neural);
-  check_folder(options, method);
-  const Dataset data = load_data(options.data);
+// Interrupted; checkpoints are written by then.
+ExitCode train(const CLI::App& app, TrainOptions& options, const InterruptScope& interrupt,
+               const Stopwatch& watch) {
+  const NeuralMethod method = parse_method(options.method);
+  const Dataset data = load_data(options.data, interrupt);
   const ColdStartSplit split =
       split_users(data, options.seed, ColdStartOptions{}.draws, kModelSupport);
   check_tasks(options.neural, split, {options.method});
   options.neural.seed = options.seed;
   options.neural.checkpoints = options.out;
 
-  const InterruptScope interrupt;
   WorkProgress progress;
   EpochLog log(fs::path(options.out) / kMetricsFile, options.neural.joint.trainer.epochs);
   const TrainingHooks hooks = {
@@ -154,22 +153,32 @@ ExitCode run(const CLI::App& app, TrainOptions options) {
             log.write(record);
             progress.note(describe(record));
           },
+      .on_early_stop = [&](const EarlyStop& stop) { progress.note(describe(stop)); },
       .work = {.on_progress = [&](const WorkRecord& record) { progress.show(record); },
                .interrupted = [&] { return interrupt.interrupted(); }}};
   const fs::path model = fs::path(options.out) / kModelFile;
-  try {
-    NeuralTraining training = begin(app, options, data, split, hooks);
-    make_folder(options.out);
-    training.train(method).save(data, model);
-  } catch (const Interrupted& end) {
-    progress.finish();
-    fmt::print(stderr, "interrupted: {}\n", farewell(options, end.work()));
-    return signal_exit(interrupt.signal());
-  }
+  NeuralTraining training = begin(app, options, data, split, hooks);
+  make_folder(options.out);
+  training.train(method).save(data, model);
   progress.finish();
   fmt::print("{} trained on {} users in {:.1f} s, peak memory {:.0f} MiB: {}\n", options.method,
              split.train_users.size(), watch.seconds(), peak_rss_mb(), model.string());
   return ExitCode::success;
+}
+
+ExitCode run(const CLI::App& app, TrainOptions options) {
+  const Stopwatch watch;
+  const InterruptScope interrupt;
+  apply(options.machine);
+  const NeuralMethod method = method_of(options.method);
+  check_sizes(options.neural);
+  check_folder(options, method);
+  try {
+    return train(app, options, interrupt, watch);
+  } catch (const Interrupted& end) {
+    fmt::print(stderr, "interrupted: {}\n", farewell(options, end.work()));
+    return signal_exit(interrupt.signal());
+  }
 }
 
 }  // namespace

@@ -39,6 +39,7 @@ class Trainer {
       if (!saved_) state_.best_loss = validation_loss(state_.best, work);
       while (state_.epoch < options_.epochs && state_.bad_epochs < options_.patience)
         run_epoch(steps, work);
+      if (state_.epoch < options_.epochs) stop_early(steps, work);
     } catch (const Interrupted&) {
       if (state_.step > 0) save();
       throw;
@@ -70,6 +71,20 @@ class Trainer {
     const double validation = validation_loss(state_.current, work);
     finish_epoch(steps, validation,
                  std::chrono::duration<double>(std::chrono::steady_clock::now() - start));
+  }
+
+  // What is left of the plan is no work any more.
+  void stop_early(std::int64_t steps, Work& work) const {
+    const std::int64_t best = state_.epoch - state_.bad_epochs;
+    work.set_total(state_.epoch * steps);
+    work.advance(0);
+    if (hooks_.on_early_stop)
+      hooks_.on_early_stop({.stage = std::string(stage_.name()),
+                            .epoch = static_cast<int>(state_.epoch),
+                            .epochs = options_.epochs,
+                            .best_epoch = static_cast<int>(best),
+                            .best_steps = best * steps,
+                            .validation_loss = state_.best_loss});
   }
 
   double validation_loss(const Learned& learned, Work& work) const {
@@ -147,6 +162,16 @@ class Trainer {
 };
 
 }  // namespace
+
+std::string describe(const EarlyStop& stop) {
+  const std::string best = stop.best_epoch > 0
+                               ? fmt::format("epoch {} (step {})", stop.best_epoch, stop.best_steps)
+                               : std::string("the start of the stage");
+  return fmt::format(
+      "{} stopped early after epoch {} of {}: {} was best, validation {:.4f}; its weights are "
+      "restored",
+      stop.stage, stop.epoch, stop.epochs, best, stop.validation_loss);
+}
 
 TrainingResult train_stage(TrainingStage& stage, const Learned& initial,
                            const TrainerOptions& options, std::uint64_t seed,

@@ -52,9 +52,23 @@ struct EpochRecord {
   bool best = false;     // so far
 };
 
+/// A stage that ends before its last epoch, because its validation loss has stopped to fall.
+struct EarlyStop {
+  std::string stage;
+  int epoch = 0;                 // the last one that was trained
+  int epochs = 0;                // that were planned
+  int best_epoch = 0;            // whose weights are kept; 0: those that the stage began with
+  std::int64_t best_steps = 0;   // made in this stage by then
+  double validation_loss = 0.0;  // of the best
+};
+
+/// "maml stopped early after epoch 7 of 20: ...", one line.
+std::string describe(const EarlyStop& stop);
+
 /// Calls from inside of training, any of which may be missing.
 struct TrainingHooks {
   std::function<void(const EpochRecord&)> on_epoch;
+  std::function<void(const EarlyStop&)> on_early_stop = {};
   WorkHooks work;  // a stage is one piece of work, its optimizer steps are the parts
 };
 

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include "tests/kernels/kernel_test_util.h"
+#include "tests/thread_counts.h"
 
 namespace mettle::test {
 namespace {
@@ -163,7 +164,7 @@ TEST_P(Fused, SameBitsAgainAndWithAnyNumberOfThreads) {
   const Problem problem(GetParam(), DType::f32);
   const Orders once = problem.run(problem.fused());
   EXPECT_TRUE(same_bits(once, problem.run(problem.fused())));
-  for (const int count : {1, 2, 3}) {
+  for (const int count : kThreadCounts) {
     const Threads threads(count);
     EXPECT_TRUE(same_bits(once, problem.run(problem.fused()))) << count << " threads";
   }

@@ -62,7 +62,7 @@ TEST_P(GradOfSumThreads, WhatAPartThrowsArrives) {
               testing::HasSubstr("task 2 is damaged"));
 }
 
-INSTANTIATE_TEST_SUITE_P(Threads, GradOfSumThreads, testing::Values(1, 2, 4));
+INSTANTIATE_TEST_SUITE_P(Threads, GradOfSumThreads, testing::Values(1, 2, 5, 8));
 
 TEST(GradOfSum, NoPartsAreRefused) {
   const Parts parts;

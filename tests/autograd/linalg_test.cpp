@@ -6,6 +6,7 @@
 #include "autograd/ops.h"
 #include "tests/autograd/message_of.h"
 #include "tests/kernels/kernel_test_util.h"
+#include "tests/thread_counts.h"
 
 namespace mettle {
 namespace {
@@ -142,7 +143,7 @@ TEST(Linalg, SameBitsWithAnyNumberOfThreads) {
     return bits;
   };
   const auto once = run();
-  for (const int count : {1, 2, 3}) {
+  for (const int count : test::kThreadCounts) {
     const test::Threads threads(count);
     EXPECT_EQ(run(), once) << count << " threads";
   }

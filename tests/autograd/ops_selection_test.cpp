@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/autograd/ops_table.h"
+#include "tests/thread_counts.h"
 
 namespace mettle::test {
 namespace {
@@ -73,7 +74,7 @@ TEST_P(Selection, TakesAnyStridesAndVariablesOfTheGraph) {
 TEST_P(Selection, SameBitsAgainAndWithAnyNumberOfThreads) {
   const Variables inputs = inputs_of(GetParam(), GetParam().large, GetParam().dtypes[0]);
   const Grid once = grid_of(GetParam().f(inputs)[0]);
-  for (const int count : {1, 2}) {
+  for (const int count : kThreadCounts) {
     const Threads threads(count);
     expect_same(GetParam().f(inputs)[0], once);
   }

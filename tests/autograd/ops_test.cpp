@@ -10,6 +10,7 @@
 #include <set>
 
 #include "tests/autograd/ops_table.h"
+#include "tests/thread_counts.h"
 
 namespace mettle::test {
 namespace {
@@ -168,7 +169,7 @@ TEST_P(Operation, SameBitsAgainAndWithAnyNumberOfThreads) {
   };
   const auto once = bits();
   EXPECT_EQ(bits(), once);
-  for (const int count : {1, 2}) {
+  for (const int count : kThreadCounts) {
     const Threads threads(count);
     EXPECT_EQ(bits(), once) << count << " threads";
   }

@@ -5,9 +5,13 @@
 #include <unistd.h>
 
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
 #include <sstream>
 
 #include "tests/command/program.h"
+#include "tests/engine/file_size_limit.h"
+#include "tests/thread_counts.h"
 
 namespace mettle::command_test {
 namespace {
@@ -15,6 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 using testing::HasSubstr;
+using Arguments = std::vector<std::string>;
 
 TEST(Help, EverySubcommandShowsOptionsAndExamples) {
   for (const char* name : {"train", "evaluate", "recommend", "info"}) {
@@ -178,7 +183,8 @@ TEST(Info, ShowsAndChecksTheKernelChoice) {
     EXPECT_EQ(slot["selected"] == "naive", slot["slot"] == "layer_norm_forward") << slot;
   for (const auto& [choice, message] :
        {std::pair{"matmull=naive", "did you mean 'matmul'?"},
-        std::pair{"matmul=fast", "no variant 'fast'"}, std::pair{"matmul", "METTLE_KERNEL"}}) {
+        std::pair{"matmul=fast", "METTLE_KERNEL: matmul: no variant 'fast'"},
+        std::pair{"matmul", "METTLE_KERNEL"}}) {
     const Outcome got = info_with(choice);
     EXPECT_EQ(got.code, 2) << choice;
     EXPECT_THAT(got.err, HasSubstr(message)) << choice;
@@ -238,13 +244,17 @@ TEST(Evaluate, WritesTableSummaryMetricsAndPicture) {
 TEST(Evaluate, SameBitsForAnyNumberOfThreads) {
   const TemporaryFolder folder;
   write_tiny_movielens(folder / "data");
-  for (const char* threads : {"1", "2"})
+  std::string first;
+  for (const int count : test::kThreadCounts) {
     ASSERT_EQ(run({"evaluate", "--data", folder / "data", "--k", "0,3", "--methods",
-                   "hierarchical-linear,item-mean-user-bias", "--threads", threads, "--out",
-                   folder / threads})
+                   "hierarchical-linear,item-mean-user-bias", "--threads", std::to_string(count),
+                   "--out", folder / "out"})
                   .code,
               0);
-  EXPECT_EQ(read(folder / "1/metrics.jsonl"), read(folder / "2/metrics.jsonl"));
+    const std::string metrics = read(folder / "out/metrics.jsonl");
+    if (first.empty()) first = metrics;
+    EXPECT_EQ(metrics, first) << count << " threads";
+  }
 }
 
 TEST(Evaluate, WithoutGnuplotSaysHowToGetThePicture) {
@@ -260,30 +270,71 @@ TEST(Evaluate, WithoutGnuplotSaysHowToGetThePicture) {
   EXPECT_TRUE(fs::exists(folder / "out/curve.gp"));
 }
 
-TEST(Evaluate, AFolderThatCannotBeUsedIsRefusedBeforeAnyWork) {
+struct BadFolder {
+  const char* out;      // in the folder of the test, unless absolute
+  const char* message;  // with what was wrong
+  const char* remedy;
+  bool full = false;  // the disk
+};
+
+// Neither an existing folder nor a new one changes.
+TEST(Out, AFolderThatCannotBeUsedIsRefusedBeforeAnyWork) {
   const TemporaryFolder folder;
   write_tiny_movielens(folder / "data");
   write(folder / "file", "in the way");
-  fs::create_directory(folder / "run");
+  fs::create_directories(folder / "run");
   write(folder / "run/maml.checkpoint.safetensors", "of a training");
-  const std::pair<const char*, const char*> rows[] = {
-      {"file/out", "is a file, not a folder"},
-      {"file", "is a file, not a folder"},
-      {"run", "there is a training run in this folder, whose metrics.jsonl would be lost"},
-      {"locked/out", "nothing can be written in"},
-  };
+  fs::create_directories(folder / "taken/metrics.jsonl");
   fs::create_directory(folder / "locked");
   fs::permissions(folder / "locked", fs::perms::none);
-  for (const auto& [name, message] : rows) {
-    if (geteuid() == 0 && std::string(name).starts_with("locked"))
-      continue;  // root may write there
-    const Outcome got = run(
-        {"evaluate", "--data", folder / "data", "--methods", "item-mean", "--out", folder / name});
-    EXPECT_EQ(got.code, 2) << name;
-    EXPECT_THAT(got.err, HasSubstr(message)) << name;
-    EXPECT_EQ(got.out, "") << name;
-    EXPECT_THAT(got.err, testing::Not(HasSubstr("ratings of"))) << "the data was read: " << name;
+  const std::string too_long(300, 'x');
+  const BadFolder rows[] = {
+      {"", "--out", "give"},
+      {"file/out", "is a file, not a folder", "give another name"},
+      {"file", "is a file, not a folder", "give another name"},
+      {"run", "there is a training run in this folder", "give another folder"},
+      {"taken", "metrics.jsonl: not a regular file", "give a folder of your own"},
+      {"locked/out", "locked: Permission denied", "give one in a folder of your own"},
+      {"locked", "Permission denied", "give a folder of your own"},
+      {"/proc/x/y", "no folder can be made in /proc: No such file", "in a folder of your own"},
+      {"/proc", "nothing can be written there", "give a folder of your own"},
+      {"new/out/", "writing failed: File too large", "on a disk with room", true},
+      {too_long.c_str(), "File name too long", "give one in a folder of your own"},
+  };
+  const auto paths = [&] {
+    std::set<std::string> out;
+    for (const auto& entry : fs::recursive_directory_iterator(
+             folder.path(), fs::directory_options::skip_permission_denied))
+      out.insert(entry.path());
+    return out;
+  };
+  const std::set<std::string> before = paths();
+  for (const BadFolder& row : rows) {
+    const bool is_root = geteuid() == 0;
+    if (is_root && std::string(row.out).starts_with("locked")) continue;  // root may write there
+    const std::string out = *row.out ? folder / row.out : "";
+    for (const Arguments& command :
+         {Arguments{"evaluate", "--methods", "item-mean"}, Arguments{"train"}}) {
+      if (out.empty() && command[0] == "evaluate") continue;  // writes nothing
+      Arguments arguments = command;
+      arguments.insert(arguments.end(), {"--data", folder / "data", "--out", out});
+      Outcome got;
+      {
+        constexpr rlim_t kMessagesFit = 4096;
+        std::optional<test::FileSizeLimit> full;
+        if (row.full) full.emplace(kMessagesFit);
+        got = run(arguments);
+      }
+      EXPECT_EQ(got.code, 2) << command[0] << " " << row.out;
+      EXPECT_THAT(got.err, testing::AllOf(HasSubstr("error: --out"), HasSubstr(row.message),
+                                          HasSubstr(row.remedy)))
+          << command[0] << " " << row.out;
+      EXPECT_EQ(got.out, "") << row.out;
+      EXPECT_THAT(got.err, testing::Not(HasSubstr("ratings of"))) << "data was read: " << row.out;
+    }
   }
+  EXPECT_EQ(paths(), before);
+  fs::permissions(folder / "locked", fs::perms::owner_all);
 }
 
 TEST(Output, AnOutputThatIsFullIsAFailure) {

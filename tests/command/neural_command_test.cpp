@@ -23,9 +23,28 @@ constexpr const char* kToySize[] = {"--dim",    "8", "--heads",        "2", "--h
                                     "--layers", "1", "--joint-epochs", "1", "--tasks",  "8",
                                     "--seed",   "3", "--threads",      "1"};
 
-Arguments toy(Arguments arguments) {
-  arguments.insert(arguments.end(), std::begin(kToySize), std::end(kToySize));
+Arguments with(Arguments arguments, const Arguments& more) {
+  arguments.insert(arguments.end(), more.begin(), more.end());
   return arguments;
+}
+
+Arguments toy(const Arguments& arguments) {
+  return with(arguments, {std::begin(kToySize), std::end(kToySize)});
+}
+
+// Arguments beside those that a test gives to all its rows, and what the error says.
+using Refusals = std::vector<std::pair<Arguments, const char*>>;
+
+void expect_refusal(const Arguments& arguments, const Arguments& messages) {
+  const Outcome got = run(arguments);
+  const std::string shown = testing::PrintToString(arguments);
+  EXPECT_EQ(got.code, 2) << shown << got.err;
+  for (const std::string& message : messages) EXPECT_THAT(got.err, HasSubstr(message)) << shown;
+  EXPECT_EQ(got.out, "") << shown;
+}
+
+void expect_refusals(const Arguments& common, const Refusals& rows) {
+  for (const auto& [more, message] : rows) expect_refusal(with(common, more), {message});
 }
 
 // Data and a trained model that all tests read.
@@ -46,18 +65,15 @@ class Neural : public testing::Test {
 
   static Arguments train_arguments(const std::string& method, const std::string& out,
                                    const Arguments& more) {
-    Arguments arguments = toy({"train", "--data", data(), "--method", method, "--out", path(out)});
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    return arguments;
+    return with(toy({"train", "--data", data(), "--method", method, "--out", path(out)}), more);
   }
   static Outcome train(const std::string& method, const std::string& out, const Arguments& more) {
     return run(train_arguments(method, out, more));
   }
-  static Outcome recommend(const Arguments& more) {
-    Arguments arguments = {"recommend", "--model", model(), "--data", data()};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    return run(arguments);
+  static Arguments recommend_arguments() {
+    return {"recommend", "--model", model(), "--data", data()};
   }
+  static Outcome recommend(const Arguments& more) { return run(with(recommend_arguments(), more)); }
 
   static std::unique_ptr<TemporaryFolder> folder_;
 };
@@ -84,13 +100,9 @@ TEST_F(Neural, AnInterruptedRunGoesOnToTheSameBits) {
   EXPECT_THAT(broken.err, HasSubstr("--resume"));
   EXPECT_FALSE(fs::exists(path("broken/model.safetensors")));
 
-  const Outcome again = train("maml", "broken", epochs);
-  EXPECT_EQ(again.code, 2);
-  EXPECT_THAT(again.err, HasSubstr("--resume"));
+  expect_refusal(train_arguments("maml", "broken", epochs), {"--resume"});
 
-  Arguments resumed = epochs;
-  resumed.emplace_back("--resume");
-  ASSERT_EQ(train("maml", "broken", resumed).code, 0);
+  ASSERT_EQ(train("maml", "broken", with(epochs, {"--resume"})).code, 0);
   EXPECT_EQ(read(path("broken/model.safetensors")), read(path("whole/model.safetensors")));
 }
 
@@ -101,12 +113,60 @@ TEST_F(Neural, AnInterruptedSearchSaysWhatIsSavedAndBeginsAnew) {
   const Outcome broken =
       run({train_arguments("joint+finetune", "sought", {}), {}, path("sought/metrics.jsonl")});
   ASSERT_EQ(broken.code, 130) << broken.err;
-  EXPECT_THAT(broken.err, HasSubstr("training is saved, the joint+finetune search begins anew"));
+  EXPECT_THAT(broken.err, HasSubstr("training is saved; joint+finetune search begins anew"));
   EXPECT_THAT(broken.err, HasSubstr("--resume (--out " + path("sought") + ")"));
   EXPECT_EQ(broken.out, "");
   EXPECT_FALSE(fs::exists(path("sought/model.safetensors")));
   ASSERT_EQ(train("joint+finetune", "sought", {"--resume"}).code, 0);
   EXPECT_EQ(read(path("sought/model.safetensors")), read(path("found/model.safetensors")));
+}
+
+struct EarlyInterruptRow {
+  Arguments arguments;
+  const char* said;
+};
+
+// The signal comes while ratings are read or soon after; the program cannot get far before it.
+TEST_F(Neural, AnEarlyInterruptEndsWithALineAndNoOutput) {
+  const std::string out = path("early");
+  const EarlyInterruptRow rows[] = {
+      {{"recommend", "--data", data(), "--model", model(), "--rate", "Story 4=5"},
+       "interrupted: nothing was recommended\n"},
+      {{"evaluate", "--data", data(), "--methods", "item-mean", "--out", out},
+       "interrupted: nothing was written\n"},
+      {train_arguments("maml", "early", {}),
+       "interrupted: nothing was saved yet; the same command begins anew\n"},
+      {train_arguments("maml", "trained", {"--epochs", "2", "--resume"}),
+       "interrupted: training is saved; "},
+  };
+  for (const auto& [arguments, said] : rows) {
+    const Outcome got = run({.arguments = arguments,
+                             .environment = {},
+                             .interrupt_when = {},
+                             .output = {},
+                             .early_interrupts = 1});
+    EXPECT_EQ(got.code, 130) << arguments[0];
+    EXPECT_THAT(got.err, HasSubstr(said)) << arguments[0];
+    EXPECT_EQ(got.out, "") << arguments[0];
+    EXPECT_FALSE(fs::exists(out)) << arguments[0];
+  }
+  const Outcome killed = run({.arguments = rows[0].arguments,
+                              .environment = {},
+                              .interrupt_when = {},
+                              .output = {},
+                              .early_interrupts = 2});
+  EXPECT_EQ(killed.code, 130);
+  EXPECT_EQ(killed.err, "") << "the second one ends it at once";
+  EXPECT_EQ(killed.out, "");
+}
+
+TEST_F(Neural, TrainingThatStopsEarlySaysSo) {
+  const Outcome got =
+      train("maml", "short", {"--epochs", "60", "--patience", "1", "--learning-rate", "0.03"});
+  ASSERT_EQ(got.code, 0) << got.err;
+  EXPECT_THAT(got.err, testing::ContainsRegex("maml stopped early after epoch [0-9]+ of 60: .*was "
+                                              "best, validation 0[.][0-9]+; its weights are "
+                                              "restored\n"));
 }
 
 TEST_F(Neural, AResumeWithOtherOptionsNamesThemAndDoesNoWork) {
@@ -128,10 +188,7 @@ TEST_F(Neural, AResumeWithOtherOptionsNamesThemAndDoesNoWork) {
     flags[more[0]] = more[1];
     Arguments arguments = {"train", "--data", data(), "--resume"};
     for (const auto& [name, value] : flags) arguments.insert(arguments.end(), {name, value});
-    const Outcome got = run(arguments);
-    EXPECT_EQ(got.code, 2) << more[0] << got.err;
-    EXPECT_THAT(got.err, testing::AllOf(HasSubstr(message), HasSubstr(remedy)));
-    EXPECT_EQ(got.out, "");
+    expect_refusal(arguments, {message, remedy});
   }
   EXPECT_EQ(read(path("trained/metrics.jsonl")) + read(model()), before);
 }
@@ -156,40 +213,26 @@ TEST_F(Neural, AModelThatClaimsAnotherSizeIsBadInputEverywhere) {
       {"recommend", "--model", path("lying.safetensors"), "--data", data(), "--rate", "Story 4=5"},
       {"evaluate", "--model", path("lying.safetensors"), "--data", data(), "--out", path("lied")}};
   for (const Arguments& arguments : commands) {
-    const Outcome got = run(arguments);
-    EXPECT_EQ(got.code, 2) << arguments[0] << got.err;
-    EXPECT_THAT(got.err, testing::AllOf(HasSubstr("lying.safetensors"), HasSubstr("model.heads"),
-                                        HasSubstr("train the model again")));
-    EXPECT_EQ(got.out, "");
+    expect_refusal(arguments, {"lying.safetensors", "model.heads", "train the model again"});
     EXPECT_FALSE(fs::exists(path("lied")));
   }
 }
 
 TEST_F(Neural, TrainRefusesBeforeItWrites) {
-  const std::pair<Arguments, const char*> rows[] = {
-      {{"--resume"}, "holds no checkpoint"},
-      {{"--heads", "3"}, "heads"},
-      {{"--dropout", "1.5"}, "--dropout"},
-      {{"--epochs", "0"}, "--epochs"},
-      {{"--method", "mamml"}, "mamml"},
-      {{"--learning-rate", "-1"}, "--learning-rate"},
-      {{"--method", "MAML"}, "did you mean 'maml'?"},
-      {{"--tasks", "49"}, "48 training users"},
-  };
-  for (const auto& [more, message] : rows) {
-    Arguments arguments = {"train", "--data", data(), "--out", path("refused")};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    const Outcome got = run(arguments);
-    EXPECT_EQ(got.code, 2) << more[0] << got.err;
-    EXPECT_THAT(got.err, HasSubstr(message)) << more[0];
-    EXPECT_FALSE(fs::exists(path("refused"))) << more[0];
-  }
-  const Outcome over = train("maml", "trained", {});
-  EXPECT_EQ(over.code, 2);
-  EXPECT_THAT(over.err, HasSubstr("another folder"));
+  expect_refusals({"train", "--data", data(), "--out", path("refused")},
+                  {{{"--resume"}, "holds no checkpoint"},
+                   {{"--heads", "3"}, "heads"},
+                   {{"--dropout", "1.5"}, "--dropout"},
+                   {{"--epochs", "0"}, "--epochs"},
+                   {{"--method", "mamml"}, "mamml"},
+                   {{"--learning-rate", "-1"}, "--learning-rate"},
+                   {{"--method", "MAML"}, "did you mean 'maml'?"},
+                   {{"--tasks", "49"}, "48 training users"}});
+  EXPECT_FALSE(fs::exists(path("refused")));
+  expect_refusal(train_arguments("maml", "trained", {}), {"another folder"});
   fs::create_directory(path("results"));
   write(path("results/metrics.jsonl"), "of an evaluation");
-  EXPECT_THAT(train("maml", "results", {}).err, HasSubstr("a metrics.jsonl of something else"));
+  expect_refusal(train_arguments("maml", "results", {}), {"a metrics.jsonl of something else"});
   EXPECT_EQ(read(path("results/metrics.jsonl")), "of an evaluation");
 }
 
@@ -213,15 +256,10 @@ TEST_F(Neural, EvaluateReadsAModelAndKeepsToItsTestUsers) {
                            "item-mean-user-bias", "--k", "0,5"});
   EXPECT_EQ(got.code, 0) << got.err;
   EXPECT_THAT(got.out, HasSubstr("maml                    5"));
-  for (const Arguments& more :
-       {Arguments{"--seed", "4"}, Arguments{"--seeds", "2"}, Arguments{"--k", "12"}}) {
-    Arguments arguments = {"evaluate", "--data",    data(),     "--model",
-                           model(),    "--methods", "item-mean"};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    const Outcome refused = run(arguments);
-    EXPECT_EQ(refused.code, 2) << more[0];
-    EXPECT_THAT(refused.err, HasSubstr("trained with --seed 3")) << more[0];
-  }
+  const char* refused = "trained with --seed 3";
+  expect_refusals(
+      {"evaluate", "--data", data(), "--model", model(), "--methods", "item-mean"},
+      {{{"--seed", "4"}, refused}, {{"--seeds", "2"}, refused}, {{"--k", "12"}, refused}});
 }
 
 TEST_F(Neural, RecommendShowsTitlesBeforeAndAfter) {
@@ -250,27 +288,20 @@ TEST_F(Neural, RecommendShowsTitlesBeforeAndAfter) {
 }
 
 TEST_F(Neural, RecommendExplainsWhatItCannotUse) {
-  const std::pair<Arguments, const char*> rows[] = {
-      {{"--rate", "Story 4"}, "TITLE=STARS"},
-      {{"--rate", "=4"}, "TITLE=STARS"},
-      {{"--rate", "Story 4=6"}, "from 1 to 5"},
-      {{"--rate", "Story 4=good"}, "from 1 to 5"},
-      {{"--rate", "Story=4"}, "may be any of 40 titles"},
-      {{"--rate", "Story=4"}, "Story 8 (1988) [#8]"},
-      {{"--rate", "Story 4 (1900)=4"}, "no title is or contains"},
-      {{"--rate", "Stoyr 41=4"}, "near it are:"},
-      {{"--rate", "#99=4"}, "no item has the id '99'"},
-      {{"--rate", "Quantum of Solace=4"}, "none is near it"},
-      {{"--rate", "Story 4=4", "--rate", "#4=3"}, "rated twice"},
-      {{"--rate", "Story 4=4", "--genre", "Comdy"}, "did you mean 'Comedy'?"},
-      {{"--rate", "Story 4=4", "--min-ratings", "9999"}, "nothing to recommend"},
-  };
-  for (const auto& [more, message] : rows) {
-    const Outcome got = recommend(more);
-    EXPECT_EQ(got.code, 2) << more[1] << got.err;
-    EXPECT_THAT(got.err, HasSubstr(message)) << more[1];
-    EXPECT_EQ(got.out, "") << more[1];
-  }
+  expect_refusals(recommend_arguments(),
+                  {{{"--rate", "Story 4"}, "TITLE=STARS"},
+                   {{"--rate", "=4"}, "TITLE=STARS"},
+                   {{"--rate", "Story 4=6"}, "from 1 to 5"},
+                   {{"--rate", "Story 4=good"}, "from 1 to 5"},
+                   {{"--rate", "Story=4"}, "may be any of 40 titles"},
+                   {{"--rate", "Story=4"}, "Story 8 (1988) [#8]"},
+                   {{"--rate", "Story 4 (1900)=4"}, "no title is or contains"},
+                   {{"--rate", "Stoyr 41=4"}, "near it are:"},
+                   {{"--rate", "#99=4"}, "no item has the id '99'"},
+                   {{"--rate", "Quantum of Solace=4"}, "none is near it"},
+                   {{"--rate", "Story 4=4", "--rate", "#4=3"}, "rated twice"},
+                   {{"--rate", "Story 4=4", "--genre", "Comdy"}, "did you mean 'Comedy'?"},
+                   {{"--rate", "Story 4=4", "--min-ratings", "9999"}, "nothing to recommend"}});
 }
 
 TEST_F(Neural, DamagedOrForeignModelsAreBadInput) {
@@ -278,22 +309,16 @@ TEST_F(Neural, DamagedOrForeignModelsAreBadInput) {
   write(path("short.safetensors"), bytes.substr(0, bytes.size() / 2));
   write(path("not.safetensors"), "no model at all");
   for (const char* name : {"short.safetensors", "not.safetensors", "missing.safetensors"}) {
-    const Outcome got =
-        run({"recommend", "--model", path(name), "--data", data(), "--rate", "Story 4=5"});
-    EXPECT_EQ(got.code, 2) << name;
-    EXPECT_THAT(got.err, HasSubstr(name));
+    expect_refusal({"recommend", "--model", path(name), "--data", data(), "--rate", "Story 4=5"},
+                   {name});
   }
-  const Outcome checkpoint =
-      run({"recommend", "--model", path("trained/maml.checkpoint.safetensors"), "--data", data(),
-           "--rate", "Story 4=5"});
-  EXPECT_EQ(checkpoint.code, 2);
-  EXPECT_THAT(checkpoint.err, HasSubstr("is the checkpoint of a training"));
+  expect_refusal({"recommend", "--model", path("trained/maml.checkpoint.safetensors"), "--data",
+                  data(), "--rate", "Story 4=5"},
+                 {"is the checkpoint of a training"});
   fs::create_directory(path("other"));
   write(path("other/ratings.csv"), "userId,movieId,rating\n1,2,4\n");
-  const Outcome other =
-      run({"recommend", "--model", model(), "--data", path("other"), "--rate", "#2=5"});
-  EXPECT_EQ(other.code, 2);
-  EXPECT_THAT(other.err, HasSubstr("other items"));
+  expect_refusal({"recommend", "--model", model(), "--data", path("other"), "--rate", "#2=5"},
+                 {"other items"});
 }
 
 }  // namespace

@@ -7,13 +7,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <optional>
 #include <stdexcept>
 #include <thread>
+#include <utility>
 
 namespace mettle::command_test {
 namespace {
@@ -55,6 +58,64 @@ int wait_for(pid_t child, const fs::path& trigger) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+// Whether SIGINT is in a set of signals that the kernel shows of a process: "SigCgt", those that it
+// catches, or "ShdPnd", those that have not reached it.
+bool has_interrupt(pid_t process, const std::string& set) {
+  std::ifstream status(fmt::format("/proc/{}/status", process));
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with(set + ":"))
+      return (std::stoull(line.substr(set.size() + 1), nullptr, 16) >> (SIGINT - 1) & 1U) != 0;
+  throw std::runtime_error("cannot see the signals of the program");
+}
+
+// A pipe that is full: who writes to it waits until somebody reads.
+class FullPipe {
+ public:
+  FullPipe() {
+    if (pipe2(ends_, O_CLOEXEC) != 0) throw std::runtime_error("cannot make a pipe");
+    fcntl(ends_[1], F_SETFL, O_NONBLOCK);
+    const std::string filling(1 << 12, '.');
+    for (ssize_t put = 0; put >= 0;) {
+      put = ::write(ends_[1], filling.data(), filling.size());
+      filled_ += static_cast<std::size_t>(std::max<ssize_t>(put, 0));
+    }
+    fcntl(ends_[1], F_SETFL, 0);
+  }
+  FullPipe(const FullPipe&) = delete;
+  FullPipe& operator=(const FullPipe&) = delete;
+  ~FullPipe() {
+    close(ends_[0]);
+    if (ends_[1] >= 0) close(ends_[1]);
+  }
+
+  int entry() const { return ends_[1]; }
+  /// What others wrote, until the last of them ends.
+  std::string drain() {
+    close(std::exchange(ends_[1], -1));
+    std::string out;
+    char buffer[1 << 12];
+    for (ssize_t got = 0; (got = ::read(ends_[0], buffer, sizeof buffer)) > 0;)
+      out.append(buffer, static_cast<std::size_t>(got));
+    return out.substr(filled_);
+  }
+
+ private:
+  int ends_[2] = {-1, -1};
+  std::size_t filled_ = 0;
+};
+
+// The second one ends the program where it waits, before anybody reads what it wants to say.
+void send_interrupts(pid_t child, int count) {
+  const auto pause = [] { std::this_thread::sleep_for(std::chrono::milliseconds(2)); };
+  while (!has_interrupt(child, "SigCgt")) pause();
+  kill(child, SIGINT);
+  if (count == 1) return;
+  while (has_interrupt(child, "ShdPnd")) pause();
+  kill(child, SIGINT);
+  siginfo_t end{};
+  waitid(P_PID, static_cast<id_t>(child), &end, WEXITED | WNOWAIT);
+}
+
 }  // namespace
 
 Outcome run(const Run& what) {
@@ -67,17 +128,27 @@ Outcome run(const Run& what) {
   constexpr int kMode = 0600;
   const std::string output = what.output.empty() ? capture / "out" : what.output.string();
   posix_spawn_file_actions_addopen(&actions, 1, output.c_str(), O_CREAT | O_WRONLY, kMode);
-  posix_spawn_file_actions_addopen(&actions, 2, (capture / "err").c_str(), O_CREAT | O_WRONLY,
-                                   kMode);
+  std::optional<FullPipe> errors;
+  if (what.early_interrupts > 0) {
+    errors.emplace();
+    posix_spawn_file_actions_adddup2(&actions, errors->entry(), 2);
+  } else {
+    posix_spawn_file_actions_addopen(&actions, 2, (capture / "err").c_str(), O_CREAT | O_WRONLY,
+                                     kMode);
+  }
   pid_t child = 0;
   const int failed = posix_spawn(&child, METTLE_PROGRAM, &actions, nullptr,
                                  pointers(arguments).data(), pointers(environment).data());
   posix_spawn_file_actions_destroy(&actions);
   if (failed != 0) throw std::runtime_error("cannot start " METTLE_PROGRAM);
   Outcome out;
+  if (errors) {
+    send_interrupts(child, what.early_interrupts);
+    out.err = errors->drain();
+  }
   out.code = wait_for(child, what.interrupt_when);
   if (what.output.empty()) out.out = read(output);
-  out.err = read(capture / "err");
+  if (!errors) out.err = read(capture / "err");
   return out;
 }
 

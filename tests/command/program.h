@@ -21,6 +21,9 @@ struct Run {
   std::filesystem::path interrupt_when;
   /// Takes the standard output instead of Outcome::out.
   std::filesystem::path output = {};
+  /// So many times, 1 or 2, SIGINT is sent as soon as the program catches it; until then it waits
+  /// where it first writes to the standard error stream, if it comes so far.
+  int early_interrupts = 0;
 };
 
 /// Runs `mettle` and waits for its end.

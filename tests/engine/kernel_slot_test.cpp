@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "engine/kernel_choice.h"
 #include "engine/kernel_slot.h"
 #include "tests/autograd/message_of.h"
 
@@ -107,6 +108,24 @@ TEST(KernelSlot, IsFoundByNameOnceItHasAVariant) {
   int listed = 0;
   for (const KernelSlotBase* other : KernelSlotBase::all(nullptr)) listed += other == &slot;
   EXPECT_EQ(listed, 1);
+}
+
+struct ChoiceRow {
+  const char* text;
+  std::size_t entries;
+  const char* variant;  // of the slot "a"
+};
+
+TEST(KernelChoice, EntriesAreSplitAtCommasAndTheLastOneOfASlotCounts) {
+  const ChoiceRow rows[] = {
+      {"", 0, ""},          {",,", 0, ""},     {"a=x", 1, "x"},     {"b=y,a=x", 2, "x"},
+      {"a=x,a=y", 2, "y"},  {"a=x,a=", 2, ""}, {"a", 1, ""},        {"a=x,a", 2, "x"},
+      {"a=x=y,", 1, "x=y"}, {"=x", 1, ""},     {" a=x,A=x", 2, ""}, {"ab=x", 1, ""},
+  };
+  for (const auto& [text, entries, variant] : rows) {
+    EXPECT_EQ(parse_kernel_choices(text).size(), entries) << text;
+    EXPECT_EQ(chosen_variant(text, "a"), variant) << text;
+  }
 }
 
 TEST(KernelSlot, TheEnvironmentSelectsPerSlot) {

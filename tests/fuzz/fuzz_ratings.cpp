@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <set>
+#include <string>
 #include <string_view>
 
 #include "engine/check.h"
@@ -50,6 +52,22 @@ void check(const Dataset& data) {
   }
 }
 
+// The promises of an items file, as far as build_dataset() leans on them. Bytes below a blank would
+// drive the terminal that a title is printed on.
+mettle::ItemTable items(MovieLensFormat format, std::string_view text) {
+  constexpr int kFirstYear = 1870, kLastYear = 2200;
+  mettle::ItemTable table = mettle::parse_items(format, text, "items");
+  require(!table.rows.empty());
+  std::set<std::string_view> ids;
+  for (const mettle::ItemTable::Row& row : table.rows) {
+    require(!row.id.empty() && ids.insert(row.id).second);
+    require(!row.year || (*row.year >= kFirstYear && *row.year <= kLastYear));
+    for (const char c : row.title) require(static_cast<unsigned char>(c) >= ' ');
+    for (const std::string& genre : row.genres) require(!genre.empty());
+  }
+  return table;
+}
+
 // Two or three files in one input, separated by a NUL byte.
 void parse_joined(MovieLensFormat format, std::string_view text) {
   const auto take = [&text] {
@@ -58,10 +76,10 @@ void parse_joined(MovieLensFormat format, std::string_view text) {
     return part;
   };
   const mettle::RatingTable ratings = mettle::parse_ratings(format, take(), "ratings");
-  const std::string_view items = take(), users = take();
+  const std::string_view item_text = take(), users = take();
   mettle::ItemTable item_table;
   mettle::UserTable user_table;
-  if (!items.empty()) item_table = mettle::parse_items(format, items, "items");
+  if (!item_text.empty()) item_table = items(format, item_text);
   if (!users.empty() && format != MovieLensFormat::csv)
     user_table = mettle::parse_users(format, users, "users");
   check(mettle::build_dataset(ratings, item_table, user_table));
@@ -71,7 +89,7 @@ void parse(unsigned kind, std::string_view text) {
   const MovieLensFormat format = kFormats[kind % 4];
   switch (kind / 4 % 4) {
     case 0: parse_joined(format, text); return;
-    case 1: mettle::parse_items(format, text, "items"); return;
+    case 1: items(format, text); return;
     case 2:
       if (format != MovieLensFormat::csv) mettle::parse_users(format, text, "users");
       return;

@@ -1,8 +1,10 @@
 // Attention kernels: every variant against the naive f64 oracle, first and second derivatives
 // against numeric ones, exact identities of the formulas, equal bits, dropout bits, bad arguments.
 #include <limits>
+#include <memory>
 
 #include "tests/kernels/attention_problem.h"
+#include "tests/thread_counts.h"
 
 namespace mettle::test {
 namespace {
@@ -156,25 +158,19 @@ TEST(Attention, SameBitsOnRepeatAndForAnyNumberOfThreads) {
   for (const AttentionCase& c : cases)
     for (DType dtype : {DType::f64, DType::f32}) {
       SCOPED_TRACE(describe(c));
-      AttentionRun one(c, dtype), again(c, dtype), two(c, dtype), three(c, dtype);
-      {
-        const Threads threads(1);
-        one.run();
-        again.run();
-      }
-      {
-        const Threads threads(2);
-        two.run();
-      }
-      {
-        const Threads threads(3);
-        three.run();
-      }
-      for (const AttentionRun* other : {&again, &two, &three}) {
-        for (std::size_t i = 0; i < one.results().size(); ++i)
-          EXPECT_TRUE(one.results()[i].operand->values() == other->results()[i].operand->values())
-              << one.results()[i].name;
-        EXPECT_TRUE(one.lse == other->lse);
+      std::unique_ptr<AttentionRun> first;
+      for (const int count : kThreadCounts) {
+        const Threads threads(count);
+        auto run = std::make_unique<AttentionRun>(c, dtype);
+        run->run();
+        if (!first) {
+          first = std::move(run);
+          continue;
+        }
+        for (std::size_t i = 0; i < run->results().size(); ++i)
+          EXPECT_TRUE(run->results()[i].operand->values() == first->results()[i].operand->values())
+              << run->results()[i].name << " with " << count << " threads";
+        EXPECT_TRUE(run->lse == first->lse) << count << " threads";
       }
     }
 }

@@ -3,6 +3,7 @@
 #include "kernels/bce_with_logits.h"
 
 #include "tests/kernels/kernel_test_util.h"
+#include "tests/thread_counts.h"
 
 namespace mettle::test {
 namespace {
@@ -125,7 +126,7 @@ TEST(BceWithLogitsKernel, DerivativesMatchNumericOnes) {
 TEST(BceWithLogitsKernel, SameBitsOnRepeatAndForAnyThreads) {
   for (const Case& c : cases) {
     std::vector<std::vector<Buffer>> runs;
-    for (int count : {1, 2, 2, 3}) {
+    for (const int count : kThreadCounts) {
       const Threads pool(count);
       Problem p(c, DType::f32);
       p.run();

@@ -3,6 +3,7 @@
 #include "kernels/bias_gelu.h"
 
 #include "tests/kernels/kernel_test_util.h"
+#include "tests/thread_counts.h"
 
 namespace mettle::test {
 namespace {
@@ -160,7 +161,7 @@ TEST(BiasGeluKernel, DerivativesMatchNumericOnes) {
 TEST(BiasGeluKernel, SameBitsOnRepeatAndForAnyThreads) {
   for (const Case& c : cases) {
     std::vector<std::vector<Buffer>> runs;
-    for (int count : {1, 2, 2, 3}) {
+    for (const int count : kThreadCounts) {
       const Threads pool(count);
       Problem p(c, DType::f32, GeluForm::erf);
       p.run();

@@ -8,6 +8,7 @@
 
 #include "tests/autograd/message_of.h"
 #include "tests/kernels/kernel_test_util.h"
+#include "tests/thread_counts.h"
 
 namespace mettle::test {
 namespace {
@@ -129,7 +130,7 @@ TEST(CrossEntropyKernel, DerivativesMatchNumericOnes) {
 TEST(CrossEntropyKernel, SameBitsOnRepeatAndForAnyThreads) {
   for (const Case& c : cases) {
     std::vector<std::vector<Buffer>> runs;
-    for (const int count : {1, 2, 2, 3}) {
+    for (const int count : kThreadCounts) {
       const Threads pool(count);
       Problem p(c, DType::f32);
       p.run();

@@ -5,6 +5,7 @@
 
 #include "kernels/layer_norm.h"
 #include "tests/kernels/kernel_test_util.h"
+#include "tests/thread_counts.h"
 
 namespace mettle::test {
 namespace {
@@ -41,7 +42,7 @@ TEST(DropoutKernel, SameBitsForAnyNumberOfThreads) {
   const std::int64_t n = 100000;
   Buffer x(DType::f32, random_vec(n, 1)), once(DType::f32, n), again(DType::f32, n);
   dropout({}, {DType::f32, n, 0.3, key, x.data(), once.data()});
-  for (const int count : {1, 2, 3}) {
+  for (const int count : kThreadCounts) {
     const Threads threads(count);
     dropout({}, {DType::f32, n, 0.3, key, x.data(), again.data()});
     EXPECT_EQ(once, again) << count;

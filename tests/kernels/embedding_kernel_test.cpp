@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 
 #include "tests/kernels/kernel_test_util.h"
+#include "tests/thread_counts.h"
 
 namespace mettle::test {
 namespace {
@@ -98,7 +99,7 @@ TEST(EmbeddingKernel, EqualsPlainLoops) {
 TEST(EmbeddingKernel, SameBitsForAnyNumberOfThreads) {
   Problem once(sizes[3], DType::f32);
   once.run();
-  for (const int count : {1, 2, 3}) {
+  for (const int count : kThreadCounts) {
     const Threads threads(count);
     Problem again(sizes[3], DType::f32);
     again.run();

@@ -3,6 +3,7 @@
 #include "kernels/layer_norm.h"
 
 #include "tests/kernels/kernel_test_util.h"
+#include "tests/thread_counts.h"
 
 namespace mettle::test {
 namespace {
@@ -149,7 +150,7 @@ TEST(LayerNormKernel, SameBitsOnRepeatAndForAnyThreads) {
   for (const Case& c : cases)
     for (const DType dtype : {DType::f32, DType::bf16}) {
       std::vector<std::vector<Buffer>> runs;
-      for (int count : {1, 2, 2, 3}) {
+      for (const int count : kThreadCounts) {
         const Threads pool(count);
         Problem p(c, dtype);
         p.run();

@@ -8,6 +8,7 @@
 
 #include "tests/autograd/message_of.h"
 #include "tests/kernels/kernel_test_util.h"
+#include "tests/thread_counts.h"
 
 namespace mettle::test {
 namespace {
@@ -134,7 +135,7 @@ TEST(OptimizerKernels, SameBitsOnRepeatAndForAnyThreads) {
   for (const Sizes& sizes : lists) {
     std::vector<State> runs;
     std::vector<double> norms;
-    for (const int count : {1, 2, 2, 3}) {
+    for (const int count : kThreadCounts) {
       const Threads pool(count);
       State s(sizes, DType::f32);
       norms.push_back(s.norm());

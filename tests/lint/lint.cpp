@@ -28,6 +28,9 @@ constexpr std::array<std::string_view, 6> plain_data_headers = {
 
 constexpr int max_lines = 600;
 
+// The program that holds the C++ of all pages.
+constexpr std::string_view snippets_source = "examples/snippets/main.cpp";
+
 int layer_of(std::string_view path) {
   const auto found = std::find(layers.begin(), layers.end(), path.substr(0, path.find('/')));
   return found == layers.end() ? -1 : static_cast<int>(found - layers.begin());
@@ -58,6 +61,14 @@ std::vector<std::string_view> split_lines(std::string_view text) {
     text.remove_prefix(std::min(end + 1, text.size()));
   }
   return lines;
+}
+
+// Without indentation, and with one blank for several.
+std::string squeezed(std::string_view line) {
+  std::string out;
+  for (const char c : line)
+    if (c != ' ' || (!out.empty() && out.back() != ' ')) out += c;
+  return out;
 }
 
 // A source file in two layers of the same length: code without comments and literals, and comments
@@ -271,6 +282,35 @@ std::vector<Violation> check_file(std::string_view path, std::string_view text) 
   return File(path, text).check();
 }
 
+std::vector<Violation> check_snippets(std::string_view page, std::string_view text,
+                                      std::string_view source) {
+  std::string program = "\n";
+  for (const std::string_view line : split_lines(source)) program += squeezed(line) + '\n';
+  std::vector<Violation> found;
+  std::string paragraph;
+  int number = 0, begin = 0;
+  bool is_code = false;
+  const auto end_paragraph = [&] {
+    if (!paragraph.empty() && program.find('\n' + paragraph) == std::string::npos)
+      found.push_back({std::string(page), begin,
+                       "this code is not in " + std::string(snippets_source) +
+                           ": put it there, where the tests compile and run it"});
+    paragraph.clear();
+  };
+  for (const std::string_view line : split_lines(text)) {
+    ++number;
+    if (line.starts_with("```") || squeezed(line).empty()) {
+      end_paragraph();
+      if (line.starts_with("```")) is_code = line == "```cpp";
+    } else if (is_code) {
+      if (paragraph.empty()) begin = number;
+      paragraph += squeezed(line) + '\n';
+    }
+  }
+  end_paragraph();
+  return found;
+}
+
 std::vector<Violation> check_tree(const fs::path& root, int* files_checked) {
   std::vector<std::string> paths;
   for (auto entry = fs::recursive_directory_iterator(root); entry != fs::end(entry); ++entry) {
@@ -283,9 +323,14 @@ std::vector<Violation> check_tree(const fs::path& root, int* files_checked) {
   }
   std::sort(paths.begin(), paths.end());
   std::vector<Violation> all;
-  for (const std::string& path : paths) {
-    auto found = check_file(path, read(root / path));
+  const std::string snippets = read(root / snippets_source);
+  const auto add = [&all](std::vector<Violation> found) {
     std::move(found.begin(), found.end(), std::back_inserter(all));
+  };
+  for (const std::string& path : paths) {
+    const std::string text = read(root / path);
+    add(check_file(path, text));
+    if (path.ends_with(".md")) add(check_snippets(path, text, snippets));
   }
   *files_checked = static_cast<int>(paths.size());
   return all;

@@ -23,6 +23,11 @@ std::string to_string(const Violation& violation);
 /// Checks one file; `path` is relative to the repository and decides which rules apply.
 std::vector<Violation> check_file(std::string_view path, std::string_view text);
 
+/// Checks the C++ of a page: every paragraph of its ```cpp blocks, lines without their indentation,
+/// must stand in `source`, a program that the tests run.
+std::vector<Violation> check_snippets(std::string_view page, std::string_view text,
+                                      std::string_view source);
+
 /// Checks every file of the repository that has rules. Build folders are not entered.
 std::vector<Violation> check_tree(const std::filesystem::path& root, int* files_checked);
 

@@ -86,6 +86,25 @@ TEST(Lint, LeavesHarmlessTwinsAlone) {
     for (const Violation& v : check_file(path, text)) ADD_FAILURE() << to_string(v) << "\n" << text;
 }
 
+TEST(Lint, CodeOfAPageStandsInTheProgramOfSnippets) {
+  const std::string program =
+      "// A file.\nvoid f() {\n  int a;    // one\n  int b;\n\n  int c;\n}\n";
+  const std::pair<std::string, int> rows[] = {
+      // the page, and the line that is diagnosed or 0
+      {"Text.\n\n```cpp\nint a;  // one\nint b;\n\nint c;\n```\n", 0},
+      {"```cpp\nint b;\n```\n\n```\nint x;\n```\nint x;\n", 0},
+      {"```cpp\nint a;  // one\nint c;\n```\n", 2},
+      {"```cpp\nint b;\n\nint x;\nint y;\n```\n", 4},
+      {"```cpp\nnt b;\n```\n", 2},
+      {"```cpp\nint x;\n", 2},
+  };
+  for (const auto& [page, line] : rows) {
+    const auto found = check_snippets("docs/a.md", page, program);
+    EXPECT_EQ(found.size(), line > 0 ? 1U : 0U) << page;
+    EXPECT_EQ(found.empty() ? 0 : found[0].line, line) << page;
+  }
+}
+
 TEST(Lint, TheTreeKeepsTheRules) {
   int files = 0;
   for (const Violation& violation : check_tree(METTLE_SOURCE_DIR, &files))

@@ -13,6 +13,7 @@
 #include "models/encoder.h"
 #include "tests/autograd/message_of.h"
 #include "tests/models/models_test_util.h"
+#include "tests/thread_counts.h"
 
 namespace mettle::test {
 namespace {
@@ -263,9 +264,9 @@ TEST(Meta, GroupsOnThreadsOfTheirOwnAddUpToTheWholeBatch) {
   const MetaGradient whole = meta_gradient(
       params, rates, task.plain_loss(task.support_x, task.likes),
       task.plain_loss(task.query_x, 1.0 - task.likes), {.steps = 2, .tasks = EncoderTask::tasks});
-  std::vector<MetaGradient> grouped;  // with 1, 2 and 5 threads
+  std::vector<MetaGradient> grouped;
   const int before = threads();
-  for (const int count : {1, 2, 5}) {
+  for (const int count : kThreadCounts) {
     set_threads(count);
     grouped.push_back(meta_gradient(params, rates, groups, {.steps = 2, .tasks = 1}));
   }

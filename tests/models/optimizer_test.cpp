@@ -14,6 +14,7 @@
 #include "models/clip.h"
 #include "tests/autograd/message_of.h"
 #include "tests/kernels/kernel_test_util.h"
+#include "tests/thread_counts.h"
 
 namespace mettle::test {
 namespace {
@@ -281,7 +282,7 @@ TEST(Optimizer, StateIsNamedByParameterAndRefusedWhenItDoesNotFit) {
 TEST(Optimizer, SameBitsForAnyNumberOfThreads) {
   for (const auto& [name, make] : kinds) {
     std::vector<Params> results;
-    for (const int count : {1, 2, 3}) {
+    for (const int count : kThreadCounts) {
       const Threads pool(count);
       Params params;
       params.add("large", leaf(random_vec(70000, 1), {70000}, DType::f32));

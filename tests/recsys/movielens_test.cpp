@@ -485,6 +485,32 @@ TEST_F(Folder, FindsEveryFamilyPlainAndGzipped) {
   }
 }
 
+// Interrupts reading at its first chance, then at its second one, and so on.
+TEST_F(Folder, ReadingCanBeInterruptedInEachOfItsParts) {
+  const std::string text = csv_header + "1,2,3,4\n5,2,3,4\n";
+  int chances_of_plain = 0;
+  for (const bool packed : {false, true}) {
+    SetUp();
+    write(packed ? "ratings.csv.gz" : "ratings.csv", packed ? gzip(text) : text);
+    write("movies.csv", "movieId,title,genres\n2,Heat (1995),War\n");
+    int chances = 0;
+    for (bool whole = false; !whole; ++chances) {
+      int left = chances;
+      const WorkHooks hooks = {.on_progress = {}, .interrupted = [&] { return left-- == 0; }};
+      try {
+        EXPECT_EQ(load_movielens(folder_, hooks).ratings.size(), 2u);
+        whole = true;
+      } catch (const Interrupted& end) {
+        EXPECT_EQ(end.work(), kReadingRatings);
+      }
+    }
+    // Both files are read; ratings are counted, placed, and sorted for each of two users.
+    EXPECT_GE(chances, 2 + 2 + 2);
+    EXPECT_TRUE(!packed || chances > chances_of_plain) << "unpacking";
+    chances_of_plain = chances;
+  }
+}
+
 TEST_F(Folder, RefusesWhatItCannotRead) {
   const auto error = [&](const fs::path& path) {
     return file_error([&] { load_movielens(path); });

@@ -70,6 +70,47 @@ TEST(TrainStage, KeepsTheBestAndStopsAfterEpochsWithoutImprovement) {
   EXPECT_LT(first_weight(result.best), 0.85);
 }
 
+struct EarlyStopRow {
+  std::vector<double> validation;  // of the initial weights and after every epoch
+  int epochs;
+  const char* said;
+  std::int64_t steps;  // that the work has in the end
+};
+
+TEST(TrainStage, SaysWhenItStopsEarlyAndWhatWasBest) {
+  const EarlyStopRow rows[] = {
+      {{0.9, 0.5, 0.4, 0.45, 0.41},
+       10,
+       "quadratic stopped early after epoch 4 of 10: epoch 2 (step 8) was best, validation 0.4000; "
+       "its weights are restored",
+       16},
+      {{0.3, 0.5, 0.5},
+       3,
+       "quadratic stopped early after epoch 2 of 3: the start of the stage was best, validation "
+       "0.3000; its weights are restored",
+       8},
+      {{0.9, 0.5, 0.55, 0.55}, 3, "", 12},
+      {{0.9, 0.5, 0.4}, 2, "", 8},
+  };
+  for (const EarlyStopRow& row : rows) {
+    Quadratic stage(row.validation);
+    std::string said;
+    std::int64_t done = -1, total = -1;
+    train_stage(stage, start(), {.epochs = row.epochs, .patience = 2}, 1,
+                {.on_epoch = {},
+                 .on_early_stop = [&](const EarlyStop& stop) { said += describe(stop); },
+                 .work = {.on_progress =
+                              [&](const WorkRecord& record) {
+                                done = record.done;
+                                total = record.total;
+                              },
+                          .interrupted = {}}});
+    EXPECT_EQ(said, row.said);
+    EXPECT_EQ(total, row.steps) << row.said;
+    EXPECT_EQ(done, total) << row.said;
+  }
+}
+
 TEST(TrainStage, WhatNeverImprovesEndsAsItBegan) {
   Quadratic stage({0.3, 0.5, 0.5});
   const TrainingResult result = train_stage(stage, start(), {.epochs = 9, .patience = 2}, 1);

@@ -1,0 +1,95 @@
+// The C++ of the README and of docs/meta-learning.md, so that it compiles and says what is true.
+// The lint test holds the pages against this file: each paragraph of their code stands in it.
+// Ends with 1 when a result is not what the page promises.
+#include <mettle/mettle.h>
+using namespace mettle;
+
+#include <cmath>
+#include <cstdio>
+#include <exception>
+
+namespace {
+
+bool report(const char* what, bool ok) {
+  std::printf("%-40s %s\n", what, ok ? "ok" : "WRONG");
+  return ok;
+}
+
+bool ten_lines() {
+  // Adapt w to a task by one step of gradient descent, then differentiate through that step.
+  const Variable w(Tensor::from(std::vector<double>{0.5}, {}), true);
+  const Variable inner = 0.5 * square(w - 2.0);
+  const Variable adapted = w - 0.25 * grad(inner, {w}, {.create_graph = true})[0];
+  const Variable outer = 0.5 * square(adapted + 1.0);
+  const double meta_gradient = grad(outer, {w})[0].item();  // exact, second order
+
+  // (1 - a) (w' + 1) with w' = w - a (w - 2).
+  return report("README", std::abs(meta_gradient - 0.75 * (0.5 + 0.25 * 1.5 + 1.0)) < 1e-15);
+}
+
+bool weights_are_arguments() {
+  Generator random(1);
+  const Variable x = normal({5, 3, 64}, random.next_key());
+
+  const Linear head("head", 64, 1);
+  Params params;
+  head.init(params, random);           // adds head.weight (64, 1) and head.bias (1)
+  const Variable y = head(params, x);  // (..., 64) -> (..., 1)
+
+  return report("weights are arguments", params["head.weight"].shape() == Shape{64, 1} &&
+                                             params["head.bias"].shape() == Shape{1} &&
+                                             y.shape() == Shape{5, 3, 1});
+}
+
+// Tasks y = a x of one number each, adapted together: the losses are sums over tasks.
+bool adapt_and_meta_gradient() {
+  constexpr std::int64_t tasks = 7;
+  Generator random(1);
+  const Linear head("head", 4, 1);
+  Params params;
+  head.init(params, random);
+  const Variable support_x = normal({tasks, 9, 4}, random.next_key());
+  const Variable slopes = normal({tasks, 4, 1}, random.next_key());
+  const Variable support_y = matmul(support_x, slopes);
+  const LossFunction support_loss = [&](const Params& p) {
+    return sum(square(head(p, support_x) - support_y));
+  };
+  const LossFunction query_loss = support_loss;
+
+  const Params rates = inner_rates(params, 0.01);
+  const AdaptOptions options{.steps = 5, .tasks = tasks};
+  const Params adapted = adapt(params, rates, support_loss, options);  // w <- w - rate dL/dw
+  const MetaGradient g = meta_gradient(params, rates, support_loss, query_loss, options);
+
+  const double before = query_loss(params).item(), after = query_loss(adapted).item();
+  bool ok = adapted["head.weight"].shape() == Shape{tasks, 4, 1} && after < before &&
+            std::abs(g.loss.item() - after) < 1e-4 * after &&
+            g.parameters["head.weight"].shape() == Shape{4, 1};
+
+  // What the table of choices names.
+  const auto is_head = [](std::string_view name) { return name.starts_with("head."); };
+  ok = ok && inner_rates(params, 0.01, is_head).size() == 2;
+  for (const AdaptOptions& other :
+       {AdaptOptions{.steps = 5, .order = MetaOrder::first, .tasks = tasks},
+        AdaptOptions{.steps = 5, .memory = MetaMemory::recomputed, .tasks = tasks}}) {
+    const MetaGradient same = meta_gradient(params, rates, support_loss, query_loss, other);
+    ok = ok && std::abs(same.loss.item() - g.loss.item()) < 1e-4 * after;
+  }
+  const std::vector<TaskGroup> groups = {{support_loss, query_loss}};
+  ok = ok && meta_gradient(params, rates, groups, options).loss.defined();
+  const Variable features = support_x, targets = support_y, penalty = full({}, 1e-3);
+  ok = ok && ridge_regression(features, targets, penalty).shape() == Shape{tasks, 4, 1};
+  return report("adapt and meta_gradient", ok);
+}
+
+}  // namespace
+
+int main() {
+  try {
+    const bool ok = ten_lines() & weights_are_arguments() & adapt_and_meta_gradient();
+    return ok ? 0 : 1;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "error: %s\n", error.what());
+    return 1;
+  }
+}
