@@ -86,7 +86,9 @@ bool adapt_and_meta_gradient() {
 
 int main() {
   try {
-    const bool ok = ten_lines() & weights_are_arguments() & adapt_and_meta_gradient();
+    bool ok = ten_lines();
+    ok = weights_are_arguments() && ok;
+    ok = adapt_and_meta_gradient() && ok;
     return ok ? 0 : 1;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "error: %s\n", error.what());

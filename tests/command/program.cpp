@@ -136,9 +136,18 @@ Outcome run(const Run& what) {
     posix_spawn_file_actions_addopen(&actions, 2, (capture / "err").c_str(), O_CREAT | O_WRONLY,
                                      kMode);
   }
+  // A shell lets what it starts with `&` ignore SIGINT; the program would keep to that.
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  sigset_t interrupt;
+  sigemptyset(&interrupt);
+  sigaddset(&interrupt, SIGINT);
+  posix_spawnattr_setsigdefault(&attributes, &interrupt);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
   pid_t child = 0;
-  const int failed = posix_spawn(&child, METTLE_PROGRAM, &actions, nullptr,
+  const int failed = posix_spawn(&child, METTLE_PROGRAM, &actions, &attributes,
                                  pointers(arguments).data(), pointers(environment).data());
+  posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
   if (failed != 0) throw std::runtime_error("cannot start " METTLE_PROGRAM);
   Outcome out;

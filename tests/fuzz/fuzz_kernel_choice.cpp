@@ -5,6 +5,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "engine/kernel_choice.h"
 #include "engine/kernel_slot.h"
