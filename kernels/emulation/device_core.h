@@ -81,7 +81,7 @@ T shuffle(emulation::Shuffle kind, std::uint32_t mask, T value, int argument, in
   std::uint64_t bits = 0;
   std::memcpy(&bits, &value, sizeof(T));
   bits = emulation::shuffle(kind, mask, bits, argument, width, where);
-  std::memcpy(&value, &bits, sizeof(T));
+  std::memcpy(static_cast<void*>(&value), &bits, sizeof(T));
   return value;
 }
 
@@ -140,7 +140,7 @@ namespace detail {
 
 template <class T> T from_bits(std::uint64_t bits) {
   T value;
-  std::memcpy(&value, &bits, sizeof(T));
+  std::memcpy(static_cast<void*>(&value), &bits, sizeof(T));
   return value;
 }
 

@@ -13,6 +13,7 @@
 #include "tests/emulation/pipeline.cuh"
 #include "tests/emulation/softmax.cuh"
 #include "tests/emulation/warps.cuh"
+#include "tests/emulation/words.cuh"
 
 namespace mettle::emulation_test {
 namespace {
@@ -104,7 +105,7 @@ void two_copies(TwoCopiesFault fault, const Stream& stream, const float* x, floa
 }
 
 void mistake(Mistake which, const Stream& stream, const float* x, float* y) {
-  with_constant<Mistake::race_in_memory_function>(which, [&](auto w) {
+  with_constant<Mistake::other_threads_local>(which, [&](auto w) {
     constexpr Mistake value = decltype(w)::value;
     const std::size_t bytes = value == Mistake::static_beyond_limit ? dev::max_shared_bytes : 256;
     dev::launch(make_mistake<value>, {{1, 1, 1}, {32, 1, 1}, bytes}, stream, x, y);
@@ -138,6 +139,22 @@ void load_matrices(int count, bool transposed, const Stream& stream, const std::
   if (count == 1) run(std::integral_constant<int, 1>{});
   if (count == 2) run(std::integral_constant<int, 2>{});
   if (count == 4) run(std::integral_constant<int, 4>{});
+}
+
+void atomics(const Stream& stream, AtomicsResult* out) {
+  dev::launch(use_atomics, {{1, 1, 1}, {64, 1, 1}, 0}, stream, out);
+}
+
+void vote_words(const Stream& stream, VoteWords* out) {
+  dev::launch(use_votes, {{1, 1, 1}, {64, 1, 1}, 0}, stream, out);
+}
+
+void copy_words(const Stream& stream, const float* x, float* y) {
+  dev::launch(use_copies, {{1, 1, 1}, {32, 1, 1}, 0}, stream, x, y);
+}
+
+void number_words(const Stream& stream, const float* x, NumberWords* out) {
+  dev::launch(use_numbers, {{1, 1, 1}, {32, 1, 1}, 0}, stream, x, out);
 }
 
 }  // namespace mettle::emulation_test

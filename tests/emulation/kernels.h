@@ -111,6 +111,7 @@ enum class Ordering {
   mbarrier_each_lane,  // every lane arrives
   mbarrier_one_lane,   // sync_warp, then one lane arrives
   atomics,             // fence, atomic, atomic, fence
+  release_acquire,     // store_release, load_acquire
   // From here on nothing orders them.
   nothing,
   other_warps_barrier,     // two other warps meet
@@ -152,7 +153,6 @@ enum class Mistake {
   before_the_start,
   block_copy_past_the_end,
   other_threads_local,
-  race_in_memory_function,
 };
 /// 32 threads; x and y have 64 floats.
 void mistake(Mistake which, const Stream& stream, const float* x, float* y);
@@ -167,5 +167,65 @@ void fragments(Fragments type, const Stream& stream, const float* a, const float
 /// out (lanes, count) = what ldmatrix gives each lane of `count` matrices, 8 x 8 each, at `in`.
 void load_matrices(int count, bool transposed, const Stream& stream, const std::uint16_t* in,
                    std::uint32_t* out);
+
+// ---- words.cuh
+// ------------------------------------------------------------------------------------
+struct AtomicsResult {
+  int sum_of_int;
+  std::int64_t sum_of_int64;
+  double sum_of_double;
+  int smallest;
+  std::uint32_t largest;
+  int exchanged;
+  int sum_of_exchanged;
+  int product;
+};
+/// 64 threads; *out is all 0 before.
+void atomics(const Stream& stream, AtomicsResult* out);
+
+struct VoteWords {
+  bool all, not_all, none, any, every, not_every;
+  int bits;
+  float largest;
+  double in_segment;
+  int down;
+  float half;
+};
+/// What thread 13 of 64 is told.
+void vote_words(const Stream& stream, VoteWords* out);
+
+/// y (64) = x (64), but zeros in the last three.
+void copy_words(const Stream& stream, const float* x, float* y);
+
+struct NumberWords {
+  float exp2, exp, log, quotient, rsqrt;
+  double rsqrt_f64;
+  float larger, smaller;
+  double larger_f64, smaller_f64;
+  int clamped;
+  float bf16_rounded, f16_rounded, same;
+  std::uint32_t packed;  // x and -x in f16
+  float of_four;
+};
+/// Functions of x (32), all positive.
+void number_words(const Stream& stream, const float* x, NumberWords* out);
+
+// ---- language.cpp, for host compilers only
+// --------------------------------------------------------
+struct LanguageCounters {
+  std::uint8_t of_8, last_8;
+  std::uint16_t of_16, last_16;
+  std::uint32_t of_32, last_32;
+  std::uint64_t of_64, last_64;
+};
+/// 32 threads add 2 to every counter and leave 7 in every last; all 0 before.
+void language_counters(const Stream& stream, LanguageCounters* out);
+/// *sum = the sum of the numbers of the blocks; *counter is 0 before.
+void language_ticket(bool ordered, const Stream& stream, int* numbers, int* counter, int* sum,
+                     int blocks);
+enum class MemoryFunction { copy, move, set };
+/// All threads copy the same `bytes` from x to y, or set them.
+void memory_function(MemoryFunction function, const Stream& stream, int threads, const float* x,
+                     float* y, int bytes);
 
 }  // namespace mettle::emulation_test

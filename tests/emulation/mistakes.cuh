@@ -1,8 +1,6 @@
 // Single mistakes, each at the line whose comment names it.
 #pragma once
 
-#include <cstring>
-
 #include "kernels/cuda/device.cuh"
 #include "tests/emulation/kernels.h"
 
@@ -61,7 +59,7 @@ template <Mistake which> METTLE_DEVICE void barrier_mistake(const float* x) {
   }
 }
 
-template <Mistake which> METTLE_DEVICE void memory_mistake(const float* x, float* y) {
+template <Mistake which> METTLE_DEVICE void memory_mistake(float* y) {
   using enum Mistake;
   const int lane = dev::lane_index();
   if (which == dynamic_beyond_launch) {
@@ -81,16 +79,12 @@ template <Mistake which> METTLE_DEVICE void memory_mistake(const float* x, float
     };
     reinterpret_cast<Wide*>(y)[lane] = Wide{};  // block_copy_past_the_end
   }
-  if (which == race_in_memory_function) {
-    const int bytes = static_cast<int>(sizeof(float)) * (8 + dev::grid_size().x);
-    std::memcpy(y, x, static_cast<std::size_t>(bytes));  // race_in_memory_function
-  }
 }
 
 template <Mistake which> METTLE_GLOBAL(32) void make_mistake(const float* x, float* y) {
   shared_mistake<which>(x, y);
   barrier_mistake<which>(x);
-  memory_mistake<which>(x, y);
+  memory_mistake<which>(y);
 }
 
 METTLE_GLOBAL(1024) void fill_with_ones(float* y) { y[dev::thread_rank()] = 1; }  // ones

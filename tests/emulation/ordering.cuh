@@ -20,6 +20,7 @@ template <Ordering how> METTLE_DEVICE void hand_over(dev::MBarrier* barrier, int
     dev::mbarrier_arrive(barrier);
   if (how == atomics) dev::fence_block();
   if (how == atomics || how == atomics_without_fence) dev::atomic_add(&flag[lane], 1);
+  if (how == release_acquire) dev::store_release(&flag[lane], 1);
 }
 
 // What a reader does before it reads, warp 1, or warp 2 at the end of a chain. False when the
@@ -31,6 +32,7 @@ template <Ordering how> METTLE_DEVICE bool take_over(dev::MBarrier* barrier, int
   if (how == named_chain) dev::sync_named(2, 64);
   if (how == mbarrier_each_lane || how == mbarrier_one_lane || how == mbarrier_without_warp)
     dev::mbarrier_wait(barrier, 0);
+  if (how == release_acquire) return dev::load_acquire(&flag[dev::lane_index()]) != 0;
   if (how != atomics && how != atomics_without_fence) return true;
   const bool written = dev::atomic_add(&flag[dev::lane_index()], 0) != 0;
   if (how == atomics) dev::fence_block();

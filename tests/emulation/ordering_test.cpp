@@ -24,7 +24,10 @@ TEST(Ordering, WhatSynchronisesIsNoRace) {
           reports_of([&] { ordering(static_cast<Ordering>(how), machine.stream(), x, y); });
       ASSERT_TRUE(reports.empty())
           << "ordering " << how << ", seed " << seed << ": " << reports.front().text;
-      if (static_cast<Ordering>(how) == Ordering::atomics) continue;  // reads only what is there
+      // These read only what is there.
+      if (static_cast<Ordering>(how) == Ordering::atomics ||
+          static_cast<Ordering>(how) == Ordering::release_acquire)
+        continue;
       for (int i = 0; i < 32; ++i) ASSERT_EQ(y[i], x[i]) << "ordering " << how;
     }
   }
