@@ -160,6 +160,7 @@ class Block {
   void access(Thread& thread, const void* address, std::size_t bytes, Access kind, Place place);
   void shared_access(Thread& thread, const void* address, std::size_t bytes, Access kind,
                      Place place);
+  void report_flight(const Thread& thread, int sender, Place place, Place issue);
   void heap_access(Thread& thread, const void* address, std::size_t bytes, Access kind,
                    Place place);
   void check_touch(Thread& thread, Shadow& shadow, std::size_t offset, std::size_t bytes,

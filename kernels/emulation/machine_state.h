@@ -81,7 +81,11 @@ struct MachineState {
   bool stopped = false;       // no thread of this launch may run any more
   std::exception_ptr thrown;  // by a kernel
 
-  /// Notes a report unless there is one of this finding and these places.
+  /// Whether nothing of this kind has been noted for these places.
+  bool is_new(Finding finding, Place place, Place other) const {
+    return !reported.contains({finding, place, other});
+  }
+  /// Notes a report if it is new.
   void note(UnlocatedReport report);
   /// Throws what the launch found, if anything.
   void throw_findings();

@@ -44,19 +44,22 @@ void Block::shared_access(Thread& thread, const void* address, std::size_t bytes
   const auto flights = arena.flights(address, bytes);
   const auto flight = std::ranges::find_if(flights, [](std::uint16_t mark) { return mark != 0; });
   if (flight != flights.end()) {
-    const int sender = *flight - 1;
-    machine_.note(
-        {Finding::in_flight,
-         fmt::format(
-             "{} touches shared memory at {{0}} that the copy issued by {} at {{1}} has not "
-             "delivered: nobody has waited for it",
-             name_of(thread), name_of(thread_[static_cast<std::size_t>(sender)])),
-         {place,
-          arena.senders(address, bytes)[static_cast<std::size_t>(flight - flights.begin())]}});
+    const auto byte = static_cast<std::size_t>(flight - flights.begin());
+    report_flight(thread, *flight - 1, place, arena.senders(address, bytes)[byte]);
     return;
   }
   if (races())
     check_touch(thread, arena.shadow(), arena.offset_of(address), bytes, kind, place, "shared");
+}
+
+void Block::report_flight(const Thread& thread, int sender, Place place, Place issue) {
+  if (!machine_.is_new(Finding::in_flight, place, issue)) return;
+  machine_.note(
+      {Finding::in_flight,
+       fmt::format("{} touches shared memory at {{0}} that the copy issued by {} at {{1}} has not "
+                   "delivered: nobody has waited for it",
+                   name_of(thread), name_of(thread_[static_cast<std::size_t>(sender)])),
+       {place, issue}});
 }
 
 void Block::heap_access(Thread& thread, const void* address, std::size_t bytes, Access kind,
@@ -99,6 +102,7 @@ void Block::check_touch(Thread& thread, Shadow& shadow, std::size_t offset, std:
 void Block::report_conflict(Thread& thread, const Conflict& conflict, std::size_t bytes,
                             Access kind, Place place, const char* memory) {
   if (conflict.kind == Conflict::Kind::uninitialised) {
+    if (!machine_.is_new(Finding::uninitialised_read, place, 0)) return;
     machine_.note({Finding::uninitialised_read,
                    fmt::format("{} reads {} bytes of shared memory at {{0}} that its block never "
                                "wrote",
@@ -106,6 +110,7 @@ void Block::report_conflict(Thread& thread, const Conflict& conflict, std::size_
                    {place}});
     return;
   }
+  if (!machine_.is_new(Finding::race, place, conflict.earlier.place)) return;
   static constexpr const char* verbs[] = {"reads", "writes", "atomically reads",
                                           "atomically writes", "atomically changes"};
   const bool atomic = conflict.earlier.atomic;

@@ -26,7 +26,6 @@ void Block::warp_operation(Thread& thread, WarpFunction function, std::uint32_t 
                     .output = output};
   const int first = thread.warp() * dev::warp_size;
   Lanes lanes{mask, place};
-  bool complete = true;
   for (int lane = 0; lane < dev::warp_size; ++lane) {
     if (!lanes.has(lane)) continue;
     const bool exists = first + lane < threads();
@@ -38,15 +37,14 @@ void Block::warp_operation(Thread& thread, WarpFunction function, std::uint32_t 
                        exists ? "has left the kernel" : "the block does not have"),
            {place});
     const Waiting& w = other->waiting;
-    complete = complete && w.in == Waiting::In::warp_operation && w.function == function &&
-               w.mask == mask && w.place == place;
+    if (w.in != Waiting::In::warp_operation || w.function != function || w.mask != mask ||
+        w.place != place) {
+      thread.fiber.suspend();  // until another lane, the last one, has done the work
+      return;
+    }
     lanes.thread[lane] = other;
     lanes.in[lane] = w.input;
     lanes.out[lane] = w.output;
-  }
-  if (!complete) {
-    thread.fiber.suspend();
-    return;
   }
   ++machine_.counts.warp_operations;
   function(*this, lanes);
