@@ -222,15 +222,14 @@ TEST(EmulatedAttention, IsRightInEveryOrder) {
     bool causal;
     int heads, n;
   };
-  for (const auto& [causal, heads, n] :
-       {Row{false, 2, 128}, Row{true, 2, 100}, Row{true, 1, 192}}) {
+  for (const Row& row : {Row{false, 2, 128}, Row{true, 2, 100}, Row{true, 1, 192}}) {
     Machine machine;
-    const AttentionArgs args = attention_args(machine, heads, n);
-    expect_same_bits(machine, args.o, static_cast<std::size_t>(heads * n * 64),
-                     [&, heads = heads, causal = causal] {
-                       attention(AttentionFault::none, causal, machine.stream(), heads, args);
-                     });
-    EXPECT_LE(attention_error(args, heads, causal), 1.0) << "causal " << causal << ", n " << n;
+    const AttentionArgs args = attention_args(machine, row.heads, row.n);
+    expect_same_bits(machine, args.o, static_cast<std::size_t>(row.heads * row.n * 64), [&] {
+      attention(AttentionFault::none, row.causal, machine.stream(), row.heads, args);
+    });
+    EXPECT_LE(attention_error(args, row.heads, row.causal), 1.0)
+        << "causal " << row.causal << ", n " << row.n;
     EXPECT_EQ(machine.counts().ldmatrix_conflicts, 0);
   }
 }

@@ -118,12 +118,12 @@ TEST(Language, MemoryFunctionsAreAccesses) {
   for (const auto& [function, name] :
        {Row{MemoryFunction::copy, "memcpy"}, Row{MemoryFunction::move, "memmove"},
         Row{MemoryFunction::set, "memset"}}) {
-    const auto run = [function = function](int threads, int bytes) {
+    const auto run = [which = function](int threads, int bytes) {
       return [=](Machine& machine) {
         const float* x = random_floats(machine, 10);
         auto* y = machine.allocate<float>(10);
-        memory_function(function, machine.stream(), threads, x, y, bytes);
-        for (int i = 0; i < 10; ++i) EXPECT_EQ(y[i], function == MemoryFunction::set ? 0.0f : x[i]);
+        memory_function(which, machine.stream(), threads, x, y, bytes);
+        for (int i = 0; i < 10; ++i) EXPECT_EQ(y[i], which == MemoryFunction::set ? 0.0f : x[i]);
       };
     };
     Machine machine;
