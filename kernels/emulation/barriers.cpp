@@ -11,21 +11,16 @@ namespace mettle::emulation {
 Votes Block::sync_block(Thread& thread, bool vote, Place place) {
   Barrier& barrier = barrier_[0];
   if (exited_ > 0)
-    stop(
-        Finding::divergent_barrier,
-        fmt::format("{} waits for the whole block at {{0}}, but {} of its {} threads have left the "
-                    "kernel",
-                    name_of(thread), exited_, threads()),
-        {place});
+    stop(Finding::divergent_barrier, {place},
+         "{} waits for the whole block at {{0}}, but {} of its {} threads have left the kernel",
+         name_of(thread), exited_, threads());
   if (barrier.arrived == 0) {
     barrier.place = place;
     barrier.expected = threads();
   } else if (barrier.place != place) {
-    stop(Finding::divergent_barrier,
-         fmt::format(
-             "{} waits for the whole block at {{0}}, but {} other threads wait for it at {{1}}",
-             name_of(thread), barrier.arrived),
-         {place, barrier.place});
+    stop(Finding::divergent_barrier, {place, barrier.place},
+         "{} waits for the whole block at {{0}}, but {} other threads wait for it at {{1}}",
+         name_of(thread), barrier.arrived);
   }
   arrive(barrier, thread, vote);
   if (barrier.arrived == barrier.expected) {
@@ -61,24 +56,20 @@ void Block::arrive_named(Thread& thread, int id, int count, Place place) {
 
 Block::Barrier& Block::named_barrier(Thread& thread, int id, int count, Place place) {
   if (id < 1 || id >= named_barriers)
-    stop(Finding::barrier_misuse,
-         fmt::format("{} uses named barrier {} at {{0}}; there are 1 to {}", name_of(thread), id,
-                     named_barriers - 1),
-         {place});
+    stop(Finding::barrier_misuse, {place}, "{} uses named barrier {} at {{0}}; there are 1 to {}",
+         name_of(thread), id, named_barriers - 1);
   if (count <= 0 || count % dev::warp_size != 0)
-    stop(Finding::barrier_misuse,
-         fmt::format("{} uses named barrier {} for {} threads at {{0}}; it takes whole warps",
-                     name_of(thread), id, count),
-         {place});
+    stop(Finding::barrier_misuse, {place},
+         "{} uses named barrier {} for {} threads at {{0}}; it takes whole warps", name_of(thread),
+         id, count);
   Barrier& barrier = barrier_[id];
   if (barrier.arrived == 0) {
     barrier.expected = count;
     barrier.place = place;
   } else if (barrier.expected != count) {
-    stop(Finding::barrier_misuse,
-         fmt::format("{} uses named barrier {} for {} threads at {{0}}, others for {} at {{1}}",
-                     name_of(thread), id, count, barrier.expected),
-         {place, barrier.place});
+    stop(Finding::barrier_misuse, {place, barrier.place},
+         "{} uses named barrier {} for {} threads at {{0}}, others for {} at {{1}}",
+         name_of(thread), id, count, barrier.expected);
   }
   return barrier;
 }

@@ -85,25 +85,21 @@ void Block::thread_main(void* argument) {
 void Block::finish(Thread& thread) {
   ++exited_;
   if (!thread.copies.empty())
-    stop(Finding::unfinished_copy,
-         name_of(thread) +
-             " leaves the kernel while its copy issued at {0} is under way: wait for it",
-         {thread.copies.front().place});
+    stop(Finding::unfinished_copy, {thread.copies.front().place},
+         "{} leaves the kernel while its copy issued at {{0}} is under way: wait for it",
+         name_of(thread));
   if (const Barrier& all = barrier_[0]; all.arrived > 0)
-    stop(Finding::divergent_barrier,
-         fmt::format(
-             "{} leaves the kernel while {} of {} threads wait for it at the barrier at {{0}}",
-             name_of(thread), all.arrived, threads()),
-         {all.place});
+    stop(Finding::divergent_barrier, {all.place},
+         "{} leaves the kernel while {} of {} threads wait for it at the barrier at {{0}}",
+         name_of(thread), all.arrived, threads());
   const int first = thread.warp() * dev::warp_size;
   for (int i = first; i < std::min(first + dev::warp_size, threads()); ++i) {
     const Waiting& other = thread_[static_cast<std::size_t>(i)].waiting;
     if (other.in == Waiting::In::warp_operation && ((other.mask >> thread.lane()) & 1u) != 0)
-      stop(Finding::inactive_lane,
-           fmt::format("{} leaves the kernel while lane {} of its warp waits for it in the warp "
-                       "operation at {{0}}, whose mask is {:#x}",
-                       name_of(thread), i - first, other.mask),
-           {other.place});
+      stop(Finding::inactive_lane, {other.place},
+           "{} leaves the kernel while lane {} of its warp waits for it in the warp "
+           "operation at {{0}}, whose mask is {:#x}",
+           name_of(thread), i - first, other.mask);
   }
 }
 
@@ -124,14 +120,9 @@ void Block::maybe_yield(Thread& thread) {
   thread.fiber.suspend();
 }
 
-void Block::stop(Finding finding, std::string text, std::vector<Place> places) {
-  machine_.note({finding, std::move(text), std::move(places)});
+void Block::leave() {
   machine_.stopped = true;
   for (;;) running->fiber.suspend(true);
-}
-
-std::string Block::name_of(const Thread& thread) const {
-  return fmt::format("thread {} of block {}", text_of(thread.index), text_of(index_));
 }
 
 std::string Block::wait_text(const Thread& thread) const {

@@ -7,11 +7,15 @@
 // thread again, without unwinding: objects in kernels have trivial destructors.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <cstdint>
 #include <exception>
+#include <initializer_list>
 #include <map>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -24,6 +28,25 @@ namespace mettle::emulation {
 
 class Block;
 struct Thread;
+
+/// "thread (3,0,0) of block (1,0,0)", in messages.
+struct ThreadName {
+  dev::Dim3 thread;
+  dev::Dim3 block;
+};
+
+}  // namespace mettle::emulation
+
+template <> struct fmt::formatter<mettle::emulation::ThreadName> {
+  static constexpr auto parse(format_parse_context& context) { return context.begin(); }
+  static auto format(const mettle::emulation::ThreadName& name, format_context& context) {
+    const auto& [t, b] = name;
+    return fmt::format_to(context.out(), "thread ({},{},{}) of block ({},{},{})", t.x, t.y, t.z,
+                          b.x, b.y, b.z);
+  }
+};
+
+namespace mettle::emulation {
 
 /// The lanes that meet in a warp operation: what each passed, and where each wants its result.
 struct Lanes {
@@ -112,10 +135,17 @@ class Block {
   const Launch& launch() const { return launch_; }
   dev::Dim3 index() const { return index_; }
   Places& places() { return machine_.places; }
-  /// Notes a fatal mistake and never returns. `places` fill {0}, {1} in `text`, {0} being the line
-  /// of the operation.
-  [[noreturn]] void stop(Finding finding, std::string text, std::vector<Place> places);
-  std::string name_of(const Thread& thread) const;
+  /// Notes a fatal mistake and never returns. What the text leaves as {0}, {1}, ... (written {{0}})
+  /// becomes the lines of `places`, the first of which is that of the operation. Frames are left
+  /// without unwinding: no argument may own memory.
+  template <class... A>
+  [[noreturn]] void stop(Finding finding, std::initializer_list<Place> places,
+                         fmt::format_string<const A&...> text, const A&... arguments) {
+    static_assert((std::is_trivially_destructible_v<A> && ...));
+    machine_.note({finding, fmt::format(text, arguments...), places});
+    leave();
+  }
+  ThreadName name_of(const Thread& thread) const { return {thread.index, index_}; }
 
  private:
   struct Barrier {
@@ -141,6 +171,7 @@ class Block {
   };
 
   static void thread_main(void* thread);
+  [[noreturn]] void leave();
   void finish(Thread& thread);
   void wait(Thread& thread, Waiting waiting);
   void wake(Thread& thread);

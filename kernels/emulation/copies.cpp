@@ -13,10 +13,9 @@ void Block::copy_async(Thread& thread, const PendingCopy& copy) {
   const auto unit = static_cast<std::uintptr_t>(copy.bytes);
   if (reinterpret_cast<std::uintptr_t>(copy.to) % unit != 0 ||
       reinterpret_cast<std::uintptr_t>(copy.from) % unit != 0)
-    stop(Finding::misaligned,
-         fmt::format("{} copies {} bytes at {{0}} between addresses that are no multiples of it",
-                     name_of(thread), copy.bytes),
-         {copy.place});
+    stop(Finding::misaligned, {copy.place},
+         "{} copies {} bytes at {{0}} between addresses that are no multiples of it",
+         name_of(thread), copy.bytes);
   send(thread, copy);
   thread.copies.push_back(copy);
 }
@@ -25,13 +24,11 @@ void Block::copy_async(Thread& thread, const PendingCopy& copy) {
 void Block::send(Thread& thread, const PendingCopy& copy) {
   SharedArena& arena = machine_.arena;
   if (!arena.contains(copy.to))
-    stop(Finding::out_of_bounds,
-         name_of(thread) + " copies asynchronously to what is no shared memory at {0}",
-         {copy.place});
+    stop(Finding::out_of_bounds, {copy.place},
+         "{} copies asynchronously to what is no shared memory at {{0}}", name_of(thread));
   if (arena.contains(copy.from) && copy.source_bytes > 0)
-    stop(Finding::out_of_bounds,
-         name_of(thread) + " copies asynchronously from what is no device memory at {0}",
-         {copy.place});
+    stop(Finding::out_of_bounds, {copy.place},
+         "{} copies asynchronously from what is no device memory at {{0}}", name_of(thread));
   const auto bytes = static_cast<std::size_t>(copy.bytes);
   if (copy.source_bytes > 0)
     access(thread, copy.from, static_cast<std::size_t>(copy.source_bytes), Access::read,

@@ -9,18 +9,17 @@ namespace mettle::emulation {
 
 void Block::mbarrier_init(Thread& thread, const void* barrier, int arrivals, Place place) {
   if (!machine_.arena.contains(barrier) || reinterpret_cast<std::uintptr_t>(barrier) % 8 != 0)
-    stop(Finding::barrier_misuse,
-         name_of(thread) + " makes an mbarrier at {0} that is not 8 aligned bytes of shared memory",
-         {place});
+    stop(Finding::barrier_misuse, {place},
+         "{} makes an mbarrier at {{0}} that is not 8 aligned bytes of shared memory",
+         name_of(thread));
   if (arrivals < 1)
-    stop(Finding::barrier_misuse,
-         fmt::format("{} makes an mbarrier for {} arrivals at {{0}}", name_of(thread), arrivals),
-         {place});
+    stop(Finding::barrier_misuse, {place}, "{} makes an mbarrier for {} arrivals at {{0}}",
+         name_of(thread), arrivals);
   access(thread, barrier, sizeof(dev::MBarrier), Access::write, place);
   const auto known = mbarriers_.find(barrier);
   if (known == mbarriers_.end() && mbarriers_.size() == max_mbarriers)
-    stop(Finding::barrier_misuse,
-         fmt::format("more than {} mbarriers in a block, at {{0}}", max_mbarriers), {place});
+    stop(Finding::barrier_misuse, {place}, "more than {} mbarriers in a block, at {{0}}",
+         max_mbarriers);
   const int actor = known != mbarriers_.end() ? known->second.actor
                                               : threads() + static_cast<int>(mbarriers_.size());
   mbarriers_.insert_or_assign(barrier, MBarrierState{.arrivals = arrivals,
@@ -33,8 +32,8 @@ void Block::mbarrier_init(Thread& thread, const void* barrier, int arrivals, Pla
 Block::MBarrierState& Block::mbarrier(Thread& thread, const void* barrier, Place place) {
   const auto found = mbarriers_.find(barrier);
   if (found == mbarriers_.end())
-    stop(Finding::barrier_misuse,
-         name_of(thread) + " uses an mbarrier at {0} that nobody has initialised", {place});
+    stop(Finding::barrier_misuse, {place},
+         "{} uses an mbarrier at {{0}} that nobody has initialised", name_of(thread));
   return found->second;
 }
 
@@ -42,11 +41,9 @@ void Block::mbarrier_arrive(Thread& thread, const void* barrier, std::uint32_t b
   MBarrierState& state = mbarrier(thread, barrier, place);
   access(thread, barrier, sizeof(dev::MBarrier), Access::atomic_change, place);
   if (state.pending == 0)
-    stop(
-        Finding::barrier_misuse,
-        fmt::format("{} arrives at {{0}} at an mbarrier whose {} arrivals of this phase are all in",
-                    name_of(thread), state.arrivals),
-        {place});
+    stop(Finding::barrier_misuse, {place},
+         "{} arrives at {{0}} at an mbarrier whose {} arrivals of this phase are all in",
+         name_of(thread), state.arrivals);
   --state.pending;
   state.bytes += bytes;
   if (races()) state.gathering.release(thread.clock);
@@ -78,11 +75,9 @@ void Block::copy_bulk(Thread& thread, const PendingCopy& copy, const void* barri
   if (reinterpret_cast<std::uintptr_t>(copy.to) % unit != 0 ||
       reinterpret_cast<std::uintptr_t>(copy.from) % unit != 0 ||
       static_cast<std::uintptr_t>(copy.bytes) % unit != 0)
-    stop(Finding::misaligned,
-         fmt::format(
-             "{} starts a bulk copy at {{0}} whose addresses or {} bytes are no multiples of {}",
-             name_of(thread), copy.bytes, unit),
-         {copy.place});
+    stop(Finding::misaligned, {copy.place},
+         "{} starts a bulk copy at {{0}} whose addresses or {} bytes are no multiples of {}",
+         name_of(thread), copy.bytes, unit);
   send(thread, copy);
   bulk_copies_.push_back({copy, barrier});
 }

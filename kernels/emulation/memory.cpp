@@ -28,8 +28,8 @@ void Block::access(Thread& thread, const void* address, std::size_t bytes, Acces
     const std::byte* own = machine_.stacks->stack(thread.rank);
     const auto* at = static_cast<const std::byte*>(address);
     if (at < own || at >= own + FiberStacks::stack_bytes())
-      stop(Finding::out_of_bounds,
-           name_of(thread) + " touches a local variable of another thread at {0}", {place});
+      stop(Finding::out_of_bounds, {place},
+           "{} touches a local variable of another thread at {{0}}", name_of(thread));
   }
 }
 
@@ -37,10 +37,9 @@ void Block::shared_access(Thread& thread, const void* address, std::size_t bytes
                           Place place) {
   SharedArena& arena = machine_.arena;
   if (!arena.valid(address, bytes))
-    stop(Finding::out_of_bounds,
-         fmt::format("{} touches {} bytes of shared memory outside of its arrays at {{0}}",
-                     name_of(thread), bytes),
-         {place});
+    stop(Finding::out_of_bounds, {place},
+         "{} touches {} bytes of shared memory outside of its arrays at {{0}}", name_of(thread),
+         bytes);
   const auto flights = arena.flights(address, bytes);
   const auto flight = std::ranges::find_if(flights, [](std::uint16_t mark) { return mark != 0; });
   if (flight != flights.end()) {
@@ -71,16 +70,14 @@ void Block::heap_access(Thread& thread, const void* address, std::size_t bytes, 
                  : 0;
   const auto size = static_cast<std::int64_t>(allocation ? allocation->bytes : 0);
   if (!allocation || offset < 0 || offset + static_cast<std::int64_t>(bytes) > size)
-    stop(Finding::out_of_bounds,
-         fmt::format("{} touches {} bytes of device memory at {{0}}, {} bytes from the start of "
-                     "allocation {}, which has {}",
-                     name_of(thread), bytes, offset, allocation ? allocation->number : 0, size),
-         {place});
+    stop(Finding::out_of_bounds, {place},
+         "{} touches {} bytes of device memory at {{0}}, {} bytes from the start of "
+         "allocation {}, which has {}",
+         name_of(thread), bytes, offset, allocation ? allocation->number : 0, size);
   if (allocation->released)
-    stop(Finding::use_after_free,
-         fmt::format("{} touches allocation {} of {} bytes at {{0}}, which was released",
-                     name_of(thread), allocation->number, size),
-         {place});
+    stop(Finding::use_after_free, {place},
+         "{} touches allocation {} of {} bytes at {{0}}, which was released", name_of(thread),
+         allocation->number, size);
   if (races())
     check_touch(thread, allocation->shadow, static_cast<std::size_t>(offset), bytes, kind, place,
                 "device");
@@ -129,21 +126,19 @@ std::string Block::other_access(const Stamp& stamp) const {
   if (stamp.actor >= threads()) return "a bulk copy";
   const dev::Dim3 size = launch_.shape.block;
   const int rank = stamp.actor;
-  const dev::Dim3 block = machine_.order[stamp.block - launch_.first_block];
-  return fmt::format("thread ({},{},{}) of block ({},{},{})", rank % size.x, rank / size.x % size.y,
-                     rank / size.x / size.y, block.x, block.y, block.z);
+  const dev::Dim3 thread = {rank % size.x, rank / size.x % size.y, rank / size.x / size.y};
+  return fmt::format("{}", ThreadName{thread, machine_.order[stamp.block - launch_.first_block]});
 }
 
 void Block::matrix_row_access(Thread& thread, const void* row, Place place) {
   constexpr std::size_t row_bytes = 16;
   if (reinterpret_cast<std::uintptr_t>(row) % row_bytes != 0)
-    stop(Finding::misaligned,
-         fmt::format("{} gives ldmatrix the address of a row that is no multiple of {} at {{0}}",
-                     name_of(thread), row_bytes),
-         {place});
+    stop(Finding::misaligned, {place},
+         "{} gives ldmatrix the address of a row that is no multiple of {} at {{0}}",
+         name_of(thread), row_bytes);
   if (!machine_.arena.contains(row))
-    stop(Finding::out_of_bounds,
-         name_of(thread) + " gives ldmatrix a row outside of shared memory at {0}", {place});
+    stop(Finding::out_of_bounds, {place},
+         "{} gives ldmatrix a row outside of shared memory at {{0}}", name_of(thread));
   access(thread, row, row_bytes, Access::read, place);
 }
 
@@ -153,11 +148,10 @@ void Block::matrix_row_access(Thread& thread, const void* row, Place place) {
 void Block::atomic_access(Thread& thread, const void* address, std::size_t bytes, AtomicKind kind,
                           Place place) {
   if (reinterpret_cast<std::uintptr_t>(address) % bytes != 0)
-    stop(Finding::misaligned,
-         fmt::format("{}: the address of an atomic operation on {} bytes is no multiple of that at "
-                     "{{0}}",
-                     name_of(thread), bytes),
-         {place});
+    stop(Finding::misaligned, {place},
+         "{}: the address of an atomic operation on {} bytes is no multiple of that at "
+         "{{0}}",
+         name_of(thread), bytes);
   access(thread, address, bytes,
          !kind.writes ? Access::atomic_read
                       : (kind.reads ? Access::atomic_change : Access::atomic_write),
@@ -190,24 +184,20 @@ void Block::fence(Thread& thread) {
 void* Block::static_array(const void* key, std::size_t bytes, Place place) {
   void* array = machine_.arena.static_array(key, bytes);
   if (!array)
-    stop(Finding::shared_memory,
-         fmt::format(
-             "the static array of {} bytes at {{0}} and the rest of the block's shared memory "
-             "are more than {} bytes",
-             bytes, dev::max_shared_bytes),
-         {place});
+    stop(Finding::shared_memory, {place},
+         "the static array of {} bytes at {{0}} and the rest of the block's shared memory "
+         "are more than {} bytes",
+         bytes, dev::max_shared_bytes);
   return array;
 }
 
 void* Block::dynamic_array(std::size_t offset, std::size_t bytes, Place place) {
   void* array = machine_.arena.dynamic_array(offset, bytes);
   if (!array)
-    stop(Finding::shared_memory,
-         fmt::format(
-             "bytes {} to {} of dynamic shared memory, taken at {{0}}, overlap others or are "
-             "beyond the {} bytes that the kernel was launched with",
-             offset, offset + bytes, machine_.arena.dynamic_bytes()),
-         {place});
+    stop(Finding::shared_memory, {place},
+         "bytes {} to {} of dynamic shared memory, taken at {{0}}, overlap others or are "
+         "beyond the {} bytes that the kernel was launched with",
+         offset, offset + bytes, machine_.arena.dynamic_bytes());
   return array;
 }
 

@@ -12,12 +12,10 @@ namespace mettle::emulation {
 void Block::warp_operation(Thread& thread, WarpFunction function, std::uint32_t mask,
                            const void* input, void* output, Place place) {
   if (((mask >> thread.lane()) & 1u) == 0)
-    stop(Finding::inactive_lane,
-         fmt::format(
-             "{} is lane {} and calls the warp operation at {{0}} with mask {:#x}, which does "
-             "not name it",
-             name_of(thread), thread.lane(), mask),
-         {place});
+    stop(Finding::inactive_lane, {place},
+         "{} is lane {} and calls the warp operation at {{0}} with mask {:#x}, which does "
+         "not name it",
+         name_of(thread), thread.lane(), mask);
   thread.waiting = {.in = Waiting::In::warp_operation,
                     .place = place,
                     .function = function,
@@ -31,11 +29,9 @@ void Block::warp_operation(Thread& thread, WarpFunction function, std::uint32_t 
     const bool exists = first + lane < threads();
     Thread* other = exists ? &thread_[static_cast<std::size_t>(first + lane)] : nullptr;
     if (!exists || other->waiting.in == Waiting::In::exited)
-      stop(Finding::inactive_lane,
-           fmt::format("{} waits in the warp operation at {{0}} for lane {}, which {}",
-                       name_of(thread), lane,
-                       exists ? "has left the kernel" : "the block does not have"),
-           {place});
+      stop(Finding::inactive_lane, {place},
+           "{} waits in the warp operation at {{0}} for lane {}, which {}", name_of(thread), lane,
+           exists ? "has left the kernel" : "the block does not have");
     const Waiting& w = other->waiting;
     if (w.in != Waiting::In::warp_operation || w.function != function || w.mask != mask ||
         w.place != place) {
@@ -97,11 +93,10 @@ void shuffle_lanes(Block& block, const Lanes& lanes) {
       // The lanes at the end of a sub-warp read beyond it and discard what they get.
       out = ~std::uint64_t{0};
     } else {
-      block.stop(Finding::inactive_lane,
-                 fmt::format("{} reads lane {} in the shuffle at {{0}}, whose mask {:#x} does not "
-                             "name it",
-                             block.name_of(*lanes.thread[lane]), source, lanes.mask),
-                 {lanes.place});
+      block.stop(Finding::inactive_lane, {lanes.place},
+                 "{} reads lane {} in the shuffle at {{0}}, whose mask {:#x} does not "
+                 "name it",
+                 block.name_of(*lanes.thread[lane]), source, lanes.mask);
     }
   }
 }

@@ -10,7 +10,12 @@
 
 namespace mettle::emulation_test {
 
+// Orders of threads that each kernel is run in. Sanitizers take twenty times as long.
+#if defined(METTLE_FEW_SEEDS)
+inline constexpr int seeds = 2;
+#else
 inline constexpr int seeds = 20;
+#endif
 
 #if defined(METTLE_EMULATION_RACE)
 inline constexpr bool instrumented = true;
