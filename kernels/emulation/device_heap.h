@@ -13,7 +13,7 @@
 namespace mettle::emulation {
 
 struct Allocation {
-  std::uintptr_t address;
+  std::byte* start;
   std::size_t bytes;
   int number;  // from 1, in the order of allocation
   bool released = false;
@@ -33,7 +33,8 @@ class DeviceHeap {
   void release(void* pointer);
 
   bool contains(const void* address) const {
-    return reinterpret_cast<std::uintptr_t>(address) - base_ < reserved_bytes;
+    const auto at = reinterpret_cast<std::uintptr_t>(address);
+    return at - reinterpret_cast<std::uintptr_t>(base_) < reserved_bytes;
   }
   /// The allocation that the address is in or, for one in none, nearest to; null when there are
   /// none. `address` must be inside the heap.
@@ -44,10 +45,10 @@ class DeviceHeap {
   static constexpr std::size_t reserved_bytes = std::size_t{16} << 30;
   static constexpr std::size_t red_zone = 256;
 
-  std::uintptr_t base_ = 0;
+  std::byte* base_ = nullptr;
   std::size_t used_ = 0;
   std::size_t accessible_ = 0;
-  std::map<std::uintptr_t, std::unique_ptr<Allocation>> allocations_;
+  std::map<const std::byte*, std::unique_ptr<Allocation>> allocations_;  // by their start
   Allocation* last_ = nullptr;  // what nearest() found before
 };
 

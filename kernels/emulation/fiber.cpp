@@ -201,6 +201,7 @@ void Fiber::start(std::byte* stack, Entry entry, void* argument) {
   // makecontext() passes ints: the pointer goes in two halves.
   const auto pointer = reinterpret_cast<std::uint64_t>(&c);
   void (*trampoline)(unsigned, unsigned) = [](unsigned low, unsigned high) {
+    // NOLINTNEXTLINE(performance-no-int-to-ptr)
     reinterpret_cast<Context*>((static_cast<std::uint64_t>(high) << 32) | low)->run();
   };
   makecontext(&c.inside, reinterpret_cast<void (*)()>(trampoline), 2,
@@ -217,7 +218,7 @@ void Fiber::start(std::byte* stack, Entry entry, void* argument) {
   *--top = &c;
   *--top = reinterpret_cast<void*>(run);
   for (int i = 0; i < 3; ++i) *--top = nullptr;
-  c.inside = top;
+  c.inside = static_cast<void*>(top);
 #endif
 }
 

@@ -44,7 +44,8 @@ bool exchange_if(volatile T* at, T* expected, T value, int order, const void* ca
 
 }  // namespace
 
-// NOLINTBEGIN(bugprone-reserved-identifier,bugprone-macro-parentheses)
+// Names and types are the compilers'.
+// NOLINTBEGIN(bugprone-*,readability-identifier-naming)
 #define METTLE_CALLER __builtin_return_address(0)
 
 extern "C" {
@@ -147,4 +148,4 @@ void __tsan_atomic_thread_fence(int) { mettle::emulation::fence(); }
 void __tsan_atomic_signal_fence(int) {}
 
 }  // extern "C"
-// NOLINTEND(bugprone-reserved-identifier,bugprone-macro-parentheses)
+// NOLINTEND(bugprone-*,readability-identifier-naming)

@@ -64,10 +64,8 @@ void Block::report_flight(const Thread& thread, int sender, Place place, Place i
 void Block::heap_access(Thread& thread, const void* address, std::size_t bytes, Access kind,
                         Place place) {
   Allocation* allocation = machine_.heap.nearest(address);
-  const auto at = reinterpret_cast<std::uintptr_t>(address);
-  const std::int64_t offset =
-      allocation ? static_cast<std::int64_t>(at) - static_cast<std::int64_t>(allocation->address)
-                 : 0;
+  const auto* at = static_cast<const std::byte*>(address);
+  const std::int64_t offset = allocation ? at - allocation->start : 0;
   const auto size = static_cast<std::int64_t>(allocation ? allocation->bytes : 0);
   if (!allocation || offset < 0 || offset + static_cast<std::int64_t>(bytes) > size)
     stop(Finding::out_of_bounds, {place},

@@ -26,8 +26,9 @@ void Block::warp_operation(Thread& thread, WarpFunction function, std::uint32_t 
   Lanes lanes{mask, place};
   for (int lane = 0; lane < dev::warp_size; ++lane) {
     if (!lanes.has(lane)) continue;
-    const bool exists = first + lane < threads();
-    Thread* other = exists ? &thread_[static_cast<std::size_t>(first + lane)] : nullptr;
+    const int rank = first + lane;
+    const bool exists = rank < threads();
+    Thread* other = exists ? &thread_[static_cast<std::size_t>(rank)] : nullptr;
     if (!exists || other->waiting.in == Waiting::In::exited)
       stop(Finding::inactive_lane, {place},
            "{} waits in the warp operation at {{0}} for lane {}, which {}", name_of(thread), lane,
