@@ -219,6 +219,7 @@ class Block {
   Barrier barrier_[named_barriers];
   std::map<const void*, MBarrierState> mbarriers_;
   std::vector<BulkCopy> bulk_copies_;
+  Published published_;  // in shared memory, which the next block finds at the same addresses
 };
 
 /// The emulated thread that runs on this thread of the operating system; null outside of kernels.

@@ -40,6 +40,9 @@ struct UnlocatedReport {
   std::vector<Place> places;
 };
 
+/// What atomics have published, by address.
+using Published = std::map<const void*, std::shared_ptr<const BlockClocks>>;
+
 /// Small, fast and good enough to shuffle threads: xorshift64*.
 class Random {
  public:
@@ -73,8 +76,8 @@ struct MachineState {
   std::unique_ptr<FiberStacks> stacks;
   std::vector<Thread> threads;
 
-  // What atomics have published, by address.
-  std::map<const void*, std::shared_ptr<const BlockClocks>> published;
+  // What atomics in device memory have published in this launch.
+  Published published;
 
   std::vector<UnlocatedReport> reports;
   std::set<std::tuple<Finding, Place, Place>> reported;

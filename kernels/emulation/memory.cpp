@@ -155,8 +155,9 @@ void Block::atomic_access(Thread& thread, const void* address, std::size_t bytes
                       : (kind.reads ? Access::atomic_change : Access::atomic_write),
          place);
   if (!races()) return;
-  const auto found = machine_.published.find(address);
-  if (kind.reads && found != machine_.published.end()) {
+  auto& published = machine_.arena.contains(address) ? published_ : machine_.published;
+  const auto found = published.find(address);
+  if (kind.reads && found != published.end()) {
     if (kind.acquires)
       acquire(thread.clock, id_, found->second);
     else
@@ -166,9 +167,9 @@ void Block::atomic_access(Thread& thread, const void* address, std::size_t bytes
   const auto past = kind.releases ? exported(thread.clock, id_) : thread.fence_release;
   if (kind.releases) ++thread.clock.now;
   if (!kind.reads)
-    machine_.published[address] = past;
+    published[address] = past;
   else if (past)
-    machine_.published[address] = later(machine_.published[address], past);
+    published[address] = later(published[address], past);
 }
 
 void Block::fence(Thread& thread) {

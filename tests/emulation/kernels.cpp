@@ -98,6 +98,10 @@ void ticket_sum(TicketFault fault, const Stream& stream, const float* x, float* 
   });
 }
 
+void shared_atomics(const Stream& stream, float* y, int blocks) {
+  dev::launch(write_around_shared_atomics, {{blocks, 1, 1}, {32, 1, 1}, 0}, stream, y);
+}
+
 void two_copies(TwoCopiesFault fault, const Stream& stream, const float* x, float* y) {
   with_constant<TwoCopiesFault::wrong_mbarrier>(fault, [&](auto f) {
     dev::launch(copy_two<decltype(f)::value>, {{1, 1, 1}, {64, 1, 1}, 0}, stream, x, y);

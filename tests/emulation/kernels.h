@@ -129,6 +129,9 @@ enum class TicketFault { none, no_fence_before, no_fence_after };
 void ticket_sum(TicketFault fault, const Stream& stream, const float* x, float* partial,
                 int* ticket, float* total, int blocks);
 
+/// Every block writes *y, with atomics in its shared memory before and after.
+void shared_atomics(const Stream& stream, float* y, int blocks);
+
 enum class TwoCopiesFault { none, wrong_mbarrier };
 /// y (32) = x (32), through a bulk copy beside another one.
 void two_copies(TwoCopiesFault fault, const Stream& stream, const float* x, float* y);

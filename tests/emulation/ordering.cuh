@@ -93,6 +93,19 @@ void add_by_ticket(const float* x, float* partial, int* ticket, float* total) {
   if (lane == 0) *total = all;
 }
 
+// Blocks that do in shared memory what would order them in device memory. Their shared memory may
+// have the same addresses; it is not the same.
+METTLE_GLOBAL(32) void write_around_shared_atomics(float* y) {
+  METTLE_SHARED(int, flag, 1);
+  if (dev::lane_index() != 0) return;
+  *flag = 0;
+  dev::atomic_add(flag, 1);
+  dev::fence_device();
+  *y = 1;  // write of every block
+  dev::fence_device();
+  dev::atomic_add(flag, 1);
+}
+
 // Two bulk copies with an mbarrier each: waiting for one is no wait for the other.
 template <TwoCopiesFault fault> METTLE_GLOBAL(64) void copy_two(const float* x, float* y) {
   METTLE_SHARED(float, values, 32);

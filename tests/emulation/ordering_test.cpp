@@ -78,6 +78,14 @@ TEST(Ordering, TicketsWithoutFencesAreRaces) {
   }
 }
 
+TEST(Ordering, AtomicsInSharedMemoryDoNotOrderBlocks) {
+  const auto run = [](Machine& machine) {
+    shared_atomics(machine.stream(), machine.allocate<float>(1), 2);
+  };
+  expect_diagnosed(
+      {"shared atomics", run, {Finding::race}, "ordering.cuh", "write of every block"});
+}
+
 TEST(Ordering, AnMbarrierOrdersItsOwnCopiesOnly) {
   const auto run = [](TwoCopiesFault fault) {
     return [=](Machine& machine) {
