@@ -16,10 +16,12 @@
 #define METTLE_GLOBAL(max_threads) inline
 #define METTLE_DEVICE inline
 #define METTLE_UNROLL
+// A type cannot stand in parentheses. NOLINTBEGIN(bugprone-macro-parentheses)
 #define METTLE_SHARED(T, name, count)                                \
   static const char name##_key = 0;                                  \
   T* const name = static_cast<T*>(::mettle::emulation::static_array( \
       &name##_key, sizeof(T) * (count), ::mettle::dev::Where::current()))
+// NOLINTEND(bugprone-macro-parentheses)
 
 #if defined(METTLE_EMULATION_RACE) && defined(__GNUC__) && !defined(__clang__)
 // clang reports calls of these by itself; g++ leaves that to the sanitizer's interceptors, which

@@ -225,7 +225,8 @@ TEST(EmulatedAttention, IsRightInEveryOrder) {
   for (const Row& row : {Row{false, 2, 128}, Row{true, 2, 100}, Row{true, 1, 192}}) {
     Machine machine;
     const AttentionArgs args = attention_args(machine, row.heads, row.n);
-    expect_same_bits(machine, args.o, static_cast<std::size_t>(row.heads * row.n * 64), [&] {
+    const int count = row.heads * row.n * 64;
+    expect_same_bits(machine, args.o, static_cast<std::size_t>(count), [&] {
       attention(AttentionFault::none, row.causal, machine.stream(), row.heads, args);
     });
     EXPECT_LE(attention_error(args, row.heads, row.causal), 1.0)

@@ -180,10 +180,11 @@ TEST(Machine, MemoryIsNanAlignedAndNeverReused) {
   Machine machine;
   void* last = nullptr;
   for (int i = 1; i < 50; ++i) {
-    auto* values = machine.allocate<float>(static_cast<std::size_t>(100 * i));
+    const int count = 100 * i;
+    auto* values = machine.allocate<float>(static_cast<std::size_t>(count));
     EXPECT_GT(static_cast<void*>(values), last);
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(values) % 256, 0u);
-    EXPECT_TRUE(std::isnan(values[0]) && std::isnan(values[100 * i - 1]));
+    EXPECT_TRUE(std::isnan(values[0]) && std::isnan(values[count - 1]));
     last = values;
     machine.release(values);
     EXPECT_THROW(machine.release(values), ValueError);
@@ -211,8 +212,8 @@ TEST(Machine, IndicesCoverTheGrid) {
   const auto kernel = [](const void* argument) {
     auto& s = *const_cast<Seen*>(static_cast<const Seen*>(argument));
     const dev::Dim3 b = emulation::block_index(), t = emulation::thread_index();
-    ++s.times[static_cast<std::size_t>(((b.z * 3 + b.y) * 2 + b.x) * 16 + (t.z * 2 + t.y) * 4 +
-                                       t.x)];
+    const int number = ((b.z * 3 + b.y) * 2 + b.x) * 16 + (t.z * 2 + t.y) * 4 + t.x;
+    ++s.times[static_cast<std::size_t>(number)];
     s.sizes = s.sizes && emulation::grid_size() == dev::Dim3{2, 3, 2} &&
               emulation::block_size() == dev::Dim3{4, 2, 2} &&
               emulation::thread_rank() == (t.z * 2 + t.y) * 4 + t.x;
