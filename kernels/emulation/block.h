@@ -215,7 +215,6 @@ class Block {
   std::vector<Thread>& thread_;
   std::vector<int> ready_;
   int exited_ = 0;
-  Place last_exit_ = 0;
   Barrier barrier_[named_barriers];
   std::map<const void*, MBarrierState> mbarriers_;
   std::vector<BulkCopy> bulk_copies_;

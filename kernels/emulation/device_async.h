@@ -1,5 +1,5 @@
-// Asynchronous copies and mbarriers on the CPU. Twin of kernels/cuda/device_async.cuh; meant to be
-// included through kernels/cuda/device.cuh.
+// Asynchronous copies and mbarriers on the CPU. Twin of kernels/cuda/device_async.cuh, which
+// describes each word; included through kernels/cuda/device.cuh.
 #pragma once
 
 #include <cstdint>

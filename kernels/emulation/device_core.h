@@ -1,5 +1,6 @@
 // The device vocabulary on the CPU: threads, barriers, warps, shared memory, atomics, mathematics.
-// Twin of kernels/cuda/device_core.cuh; meant to be included through kernels/cuda/device.cuh.
+// Twin of kernels/cuda/device_core.cuh, which describes each word; included through
+// kernels/cuda/device.cuh.
 #pragma once
 
 #include <bit>

@@ -1,5 +1,5 @@
-// Launching an emulated kernel. Twin of kernels/cuda/device_launch.cuh; meant to be included
-// through kernels/cuda/device.cuh.
+// Launching an emulated kernel. Twin of kernels/cuda/device_launch.cuh; included through
+// kernels/cuda/device.cuh.
 #pragma once
 
 #include <tuple>

@@ -1,5 +1,5 @@
-// Matrix instructions on the CPU. Twin of kernels/cuda/device_mma.cuh; meant to be included through
-// kernels/cuda/device.cuh.
+// Matrix instructions on the CPU. Twin of kernels/cuda/device_mma.cuh, which describes each word;
+// included through kernels/cuda/device.cuh.
 #pragma once
 
 #include <cstdint>
