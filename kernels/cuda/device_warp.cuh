@@ -1,5 +1,5 @@
-// What is made of the vocabulary's words, for every compiler alike: reductions over a warp or a
-// block. The order of additions is fixed, so results have the same bits in every run.
+// What is made of the vocabulary's words, for every compiler alike: reductions over a warp. The
+// order of additions is fixed, so results have the same bits in every run.
 #pragma once
 
 #include <cstdint>
