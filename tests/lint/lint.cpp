@@ -42,6 +42,12 @@ bool is_device_code(std::string_view path) {
   return path.ends_with(".cu") || path.ends_with(".cuh");
 }
 
+// Kernels, which the emulation must be able to run: all device code but the vocabulary itself.
+bool is_kernel(std::string_view path) {
+  return is_device_code(path) && path.starts_with("kernels/") &&
+         !path.starts_with("kernels/cuda/device");
+}
+
 bool is_source(std::string_view path) {
   return is_header(path) || is_device_code(path) || path.ends_with(".cpp");
 }
@@ -149,6 +155,7 @@ class File {
     for (std::size_t i = 0; i < code.size(); ++i) {
       check_include(static_cast<int>(i) + 1, lines_[i], code[i]);
       check_calls(static_cast<int>(i) + 1, code[i]);
+      if (is_kernel(path_)) check_kernel(static_cast<int>(i) + 1, code[i]);
     }
     const auto comments = split_lines(layered.comments);
     for (std::size_t i = 0; i < comments.size(); ++i)
@@ -237,6 +244,23 @@ class File {
     for (const Word& word : words)
       if (uses(code, word.name, word.call))
         report(number, std::string(word.name) + ": " + std::string(word.why));
+  }
+
+  // Words that a kernel must not use, because only nvcc knows them: docs/cuda-emulation.md.
+  void check_kernel(int number, std::string_view code) {
+    static constexpr std::string_view words[] = {
+        "asm",    "__asm__", "__shared__", "__CUDACC__", "__CUDA_ARCH__", "cooperative_groups",
+        "nvcuda", "cub"};
+    static constexpr std::string_view fragments[] = {"<<<", "<cuda/", "<mma.h>"};
+    const auto forbid = [&](std::string_view word) {
+      report(number, std::string(word) +
+                         " in a kernel: use the vocabulary of kernels/cuda/device.cuh, which the "
+                         "emulation knows");
+    };
+    for (const std::string_view word : words)
+      if (uses(code, word, false)) forbid(word);
+    for (const std::string_view fragment : fragments)
+      if (code.find(fragment) != std::string_view::npos) forbid(fragment);
   }
 
   static bool is_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; }
