@@ -231,4 +231,7 @@ enum class MemoryFunction { copy, move, set };
 void memory_function(MemoryFunction function, const Stream& stream, int threads, const float* x,
                      float* y, int bytes);
 
+/// Whether the example of the documentation does what it says.
+bool the_example_doubles();
+
 }  // namespace mettle::emulation_test

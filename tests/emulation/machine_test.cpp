@@ -20,6 +20,8 @@ void run_mistake(Machine& machine, Mistake which) {
   mistake(which, machine.stream(), x, machine.allocate<float>(64));
 }
 
+TEST(Machine, RunsTheExampleOfTheDocumentation) { EXPECT_TRUE(the_example_doubles()); }
+
 TEST(Mistakes, AreDiagnosed) {
   using enum Mistake;
   const auto run = [](Mistake which) { return [=](Machine& m) { run_mistake(m, which); }; };

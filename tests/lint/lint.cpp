@@ -29,7 +29,8 @@ constexpr std::array<std::string_view, 6> plain_data_headers = {
 constexpr int max_lines = 600;
 
 // The program that holds the C++ of all pages.
-constexpr std::string_view snippets_source = "examples/snippets/main.cpp";
+constexpr std::string_view snippet_sources[] = {"examples/snippets/main.cpp",
+                                                "tests/emulation/example.cpp"};
 
 int layer_of(std::string_view path) {
   const auto found = std::find(layers.begin(), layers.end(), path.substr(0, path.find('/')));
@@ -317,7 +318,8 @@ std::vector<Violation> check_snippets(std::string_view page, std::string_view te
   const auto end_paragraph = [&] {
     if (!paragraph.empty() && program.find('\n' + paragraph) == std::string::npos)
       found.push_back({std::string(page), begin,
-                       "this code is not in " + std::string(snippets_source) +
+                       "this code is not in " + std::string(snippet_sources[0]) + " or " +
+                           std::string(snippet_sources[1]) +
                            ": put it there, where the tests compile and run it"});
     paragraph.clear();
   };
@@ -347,7 +349,8 @@ std::vector<Violation> check_tree(const fs::path& root, int* files_checked) {
   }
   std::sort(paths.begin(), paths.end());
   std::vector<Violation> all;
-  const std::string snippets = read(root / snippets_source);
+  std::string snippets;
+  for (const std::string_view source : snippet_sources) snippets += read(root / source);
   const auto add = [&all](std::vector<Violation> found) {
     std::move(found.begin(), found.end(), std::back_inserter(all));
   };

@@ -24,7 +24,7 @@ std::string to_string(const Violation& violation);
 std::vector<Violation> check_file(std::string_view path, std::string_view text);
 
 /// Checks the C++ of a page: every paragraph of its ```cpp blocks, lines without their indentation,
-/// must stand in `source`, a program that the tests run.
+/// must stand in `source`, programs that the tests run.
 std::vector<Violation> check_snippets(std::string_view page, std::string_view text,
                                       std::string_view source);
 
