@@ -11,8 +11,7 @@ using kernels::CompareOp;
 using kernels::UnaryOp;
 using ops::map;
 
-// ------------------------------------------------------------------------------------ two
-// arguments
+// ---- two arguments ------------------------------------------------------------------------------
 
 Variable add(const Variable& a, const Variable& b) {
   return record("add", map(BinaryOp::add, a.value(), b.value(), "add"), {&a, &b},
@@ -148,8 +147,7 @@ Variable where(const Variable& condition, const Variable& a, const Variable& b) 
       });
 }
 
-// ------------------------------------------------------------------------------------- one
-// argument
+// ---- one argument -------------------------------------------------------------------------------
 
 namespace {
 

@@ -20,8 +20,7 @@ METTLE_DEVICE std::uint32_t shared_address(const void* pointer) {
 
 }  // namespace detail
 
-// ---- cp.async
-// -------------------------------------------------------------------------------------
+// ---- cp.async -----------------------------------------------------------------------------------
 /// Copies 4, 8 or 16 aligned bytes from device memory, of which those from `source_bytes` on become
 /// zero. They arrive when this thread waits for the group that they are committed to.
 template <int Bytes>
@@ -45,8 +44,7 @@ template <int GroupsLeft> METTLE_DEVICE void wait_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(GroupsLeft) : "memory");
 }
 
-// ---- mbarriers
-// ------------------------------------------------------------------------------------
+// ---- mbarriers ----------------------------------------------------------------------------------
 /// One thread makes the barrier, for so many arrivals per phase. Others may use it after
 /// sync_block().
 METTLE_DEVICE void mbarrier_init(MBarrier* barrier, int arrivals) {
@@ -93,8 +91,7 @@ METTLE_DEVICE void mbarrier_wait(MBarrier* barrier, int parity) {
   } while (over == 0);
 }
 
-// ---- bulk copies
-// ----------------------------------------------------------------------------------
+// ---- bulk copies --------------------------------------------------------------------------------
 /// One thread copies from device memory; addresses and `bytes` are multiples of 16. The bytes count
 /// towards the mbarrier's phase when they are in.
 METTLE_DEVICE void copy_bulk(void* to, const void* from, std::uint32_t bytes, MBarrier* barrier) {

@@ -29,8 +29,7 @@ struct Where {
   METTLE_DEVICE static Where current() { return {}; }
 };
 
-// ---- who am I
-// -------------------------------------------------------------------------------------
+// ---- who am I -----------------------------------------------------------------------------------
 METTLE_DEVICE Dim3 thread_index() {
   return {static_cast<int>(threadIdx.x), static_cast<int>(threadIdx.y),
           static_cast<int>(threadIdx.z)};
@@ -51,8 +50,7 @@ METTLE_DEVICE int thread_rank() {
 METTLE_DEVICE int lane_index() { return thread_rank() % warp_size; }
 METTLE_DEVICE int warp_index() { return thread_rank() / warp_size; }
 
-// ---- barriers and fences
-// --------------------------------------------------------------------------
+// ---- barriers and fences ------------------------------------------------------------------------
 /// All threads of the block; one barrier per line of source.
 METTLE_DEVICE void sync_block() { __syncthreads(); }
 /// The same, and whether any, whether every, and how many threads voted.
@@ -73,9 +71,9 @@ METTLE_DEVICE void sync_warp(std::uint32_t mask = full_warp) { __syncwarp(mask);
 METTLE_DEVICE void fence_block() { __threadfence_block(); }
 METTLE_DEVICE void fence_device() { __threadfence(); }
 
-// ---- shuffles and votes
-// --------------------------------------------------------------------------- All lanes of the mask
-// on the same line; they order no memory. Values of 1 to 8 bytes.
+// ---- shuffles and votes -------------------------------------------------------------------------
+// All lanes of the mask on the same line; they order no memory. Values of 1 to 8 bytes.
+
 namespace detail {
 
 template <class T>
@@ -129,8 +127,7 @@ METTLE_DEVICE std::uint32_t ballot(std::uint32_t mask, bool vote) {
 METTLE_DEVICE bool any_lane(std::uint32_t mask, bool vote) { return __any_sync(mask, vote) != 0; }
 METTLE_DEVICE bool all_lanes(std::uint32_t mask, bool vote) { return __all_sync(mask, vote) != 0; }
 
-// ---- dynamic shared memory
-// ------------------------------------------------------------------------
+// ---- dynamic shared memory ----------------------------------------------------------------------
 /// Hands out the launch's dynamic shared memory, each part aligned to 128 bytes. Every thread takes
 /// the same parts in the same order.
 class SharedCarver {
@@ -148,10 +145,10 @@ class SharedCarver {
   std::size_t offset_ = 0;
 };
 
-// ---- atomics
-// -------------------------------------------------------------------------------------- Relaxed,
-// on the whole device; each returns the value before. T is an integer of 4 or 8 bytes, for
+// ---- atomics ------------------------------------------------------------------------------------
+// Relaxed, on the whole device; each returns the value before. T is an integer of 4 or 8 bytes, for
 // atomic_add and atomic_exchange float as well, for atomic_add double.
+
 namespace detail {
 
 template <class T>
@@ -211,9 +208,10 @@ template <class T> METTLE_DEVICE void store_release(T* at, std::type_identity_t<
     asm volatile("st.release.gpu.b64 [%0], %1;" ::"l"(at), "l"(bits) : "memory");
 }
 
-// ---- mathematics
-// ---------------------------------------------------------------------------------- "fast" ones
-// are within a few units of the last place of f32; the rest are correctly rounded or CUDA's own.
+// ---- mathematics --------------------------------------------------------------------------------
+// "fast" ones are within a few units of the last place of f32; the rest are correctly rounded or
+// CUDA's own.
+
 METTLE_DEVICE float fast_exp2(float x) {
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
@@ -233,8 +231,7 @@ METTLE_DEVICE int minimum(int x, int y) { return y < x ? y : x; }
 METTLE_DEVICE float infinity() { return __uint_as_float(0x7f800000u); }
 METTLE_DEVICE int count_bits(std::uint32_t bits) { return __popc(bits); }
 
-// ---- numbers as bits and in 16 bits
-// ---------------------------------------------------------------
+// ---- numbers as bits and in 16 bits -------------------------------------------------------------
 METTLE_DEVICE std::uint32_t bits_of(float x) { return __float_as_uint(x); }
 METTLE_DEVICE float float_of(std::uint32_t bits) { return __uint_as_float(bits); }
 METTLE_DEVICE float to_float(float x) { return x; }

@@ -39,8 +39,7 @@ namespace mettle::dev {
 /// The line of the kernel that a word is called from.
 using Where = std::source_location;
 
-// ---- who am I
-// -------------------------------------------------------------------------------------
+// ---- who am I -----------------------------------------------------------------------------------
 inline Dim3 thread_index() { return emulation::thread_index(); }
 inline Dim3 block_index() { return emulation::block_index(); }
 inline Dim3 block_size() { return emulation::block_size(); }
@@ -49,8 +48,7 @@ inline int thread_rank() { return emulation::thread_rank(); }
 inline int lane_index() { return emulation::thread_rank() % warp_size; }
 inline int warp_index() { return emulation::thread_rank() / warp_size; }
 
-// ---- barriers and fences
-// --------------------------------------------------------------------------
+// ---- barriers and fences ------------------------------------------------------------------------
 inline void sync_block(Where where = Where::current()) { emulation::sync_block(false, where); }
 inline bool sync_block_or(bool vote, Where where = Where::current()) {
   return emulation::sync_block(vote, where).any;
@@ -73,8 +71,7 @@ inline void sync_warp(std::uint32_t mask = full_warp, Where where = Where::curre
 inline void fence_block() { emulation::fence(); }
 inline void fence_device() { emulation::fence(); }
 
-// ---- shuffles and votes
-// ---------------------------------------------------------------------------
+// ---- shuffles and votes -------------------------------------------------------------------------
 namespace detail {
 
 template <class T>
@@ -120,8 +117,7 @@ inline bool all_lanes(std::uint32_t mask, bool vote, Where where = Where::curren
   return emulation::ballot(mask, vote, where) == mask;
 }
 
-// ---- dynamic shared memory
-// ------------------------------------------------------------------------
+// ---- dynamic shared memory ----------------------------------------------------------------------
 class SharedCarver {
  public:
   template <class T> T* take(int count, Where where = Where::current()) {
@@ -136,9 +132,9 @@ class SharedCarver {
   std::size_t offset_ = 0;
 };
 
-// ---- atomics
-// -------------------------------------------------------------------------------------- The
-// emulation's library touches the memory: here it would be reported as a plain access.
+// ---- atomics ------------------------------------------------------------------------------------
+// The emulation's library touches the memory: here it would be reported as a plain access.
+
 namespace detail {
 
 template <class T> T from_bits(std::uint64_t bits) {
@@ -204,8 +200,7 @@ void store_release(T* at, std::type_identity_t<T> value, Where where = Where::cu
   emulation::atomic_finish(at, sizeof(T), detail::to_bits<T>(value));
 }
 
-// ---- mathematics
-// ----------------------------------------------------------------------------------
+// ---- mathematics --------------------------------------------------------------------------------
 inline float fast_exp2(float x) { return std::exp2(x); }
 inline float fast_exp(float x) { return std::exp(x); }
 inline float fast_log(float x) { return std::log(x); }
@@ -221,8 +216,7 @@ inline int minimum(int x, int y) { return y < x ? y : x; }
 inline float infinity() { return std::numeric_limits<float>::infinity(); }
 inline int count_bits(std::uint32_t bits) { return std::popcount(bits); }
 
-// ---- numbers as bits and in 16 bits
-// ---------------------------------------------------------------
+// ---- numbers as bits and in 16 bits -------------------------------------------------------------
 inline std::uint32_t bits_of(float x) { return std::bit_cast<std::uint32_t>(x); }
 inline float float_of(std::uint32_t bits) { return std::bit_cast<float>(bits); }
 inline float to_float(float x) { return x; }

@@ -16,8 +16,7 @@ namespace mettle::emulation {
 
 using Where = std::source_location;
 
-// ---- who am I
-// -------------------------------------------------------------------------------------
+// ---- who am I -----------------------------------------------------------------------------------
 dev::Dim3 thread_index();
 dev::Dim3 block_index();
 dev::Dim3 block_size();
@@ -25,8 +24,7 @@ dev::Dim3 grid_size();
 /// Number of the thread in its block, x fastest.
 int thread_rank();
 
-// ---- barriers
-// -------------------------------------------------------------------------------------
+// ---- barriers -----------------------------------------------------------------------------------
 /// What the threads of a block said at a barrier.
 struct Votes {
   bool all = true;
@@ -37,8 +35,7 @@ Votes sync_block(bool vote, Where where);
 void sync_named(int id, int threads, Where where);
 void arrive_named(int id, int threads, Where where);
 
-// ---- warps
-// ----------------------------------------------------------------------------------------
+// ---- warps --------------------------------------------------------------------------------------
 void sync_warp(std::uint32_t mask, Where where);
 enum class Shuffle { index, up, down, exclusive_or };
 /// The bits of the value that another lane passed; all ones where there is no such lane.
@@ -46,8 +43,7 @@ std::uint64_t shuffle(Shuffle kind, std::uint32_t mask, std::uint64_t bits, int 
                       Where where);
 std::uint32_t ballot(std::uint32_t mask, bool vote, Where where);
 
-// ---- memory
-// ---------------------------------------------------------------------------------------
+// ---- memory -------------------------------------------------------------------------------------
 /// The static array of this key.
 void* static_array(const void* key, std::size_t bytes, Where where);
 /// A part of the dynamic shared memory.
@@ -71,8 +67,7 @@ void atomic_access(const void* address, std::size_t bytes, AtomicKind kind,
 /// Orders both ways, like std::atomic_thread_fence(acq_rel). Nothing outside of kernels.
 void fence();
 
-// ---- asynchronous copies
-// --------------------------------------------------------------------------
+// ---- asynchronous copies ------------------------------------------------------------------------
 /// `bytes` to shared memory: the first `source_bytes` from device memory, zeros for the rest.
 void copy_async(void* to, const void* from, int bytes, int source_bytes, Where where);
 void commit_copies();
@@ -84,8 +79,7 @@ void mbarrier_wait(dev::MBarrier* barrier, int parity, Where where);
 void copy_bulk(void* to, const void* from, std::uint32_t bytes, dev::MBarrier* barrier,
                Where where);
 
-// ---- matrix instructions
-// --------------------------------------------------------------------------
+// ---- matrix instructions ------------------------------------------------------------------------
 void load_matrices(std::uint32_t* registers, int count, bool transposed, const void* row,
                    Where where);
 enum class MatrixType { bf16, f16, tf32 };
@@ -93,8 +87,7 @@ enum class MatrixType { bf16, f16, tf32 };
 void multiply_add(MatrixType type, float* d, const std::uint32_t* a, const std::uint32_t* b,
                   Where where);
 
-// ---- launch
-// ---------------------------------------------------------------------------------------
+// ---- launch -------------------------------------------------------------------------------------
 /// `kernel(arguments)` runs once per thread. `instrumented`: plain_access() is told of every load
 /// and store. Throws EmulationError, DeviceError when the stream is not a Machine's, and whatever
 /// the kernel throws.

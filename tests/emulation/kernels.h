@@ -9,8 +9,7 @@
 
 namespace mettle::emulation_test {
 
-// ---- softmax.cuh
-// ----------------------------------------------------------------------------------
+// ---- softmax.cuh --------------------------------------------------------------------------------
 enum class SoftmaxFault {
   none,
   missing_sync,
@@ -24,8 +23,7 @@ enum class SoftmaxFault {
 void softmax(SoftmaxFault fault, const Stream& stream, const float* x, float* y, float* rows_done,
              int rows, int n);
 
-// ---- gemm.cuh
-// -------------------------------------------------------------------------------------
+// ---- gemm.cuh -----------------------------------------------------------------------------------
 enum class GemmFault {
   none,
   missing_wait,
@@ -45,8 +43,7 @@ struct GemmArgs {
 /// c (m, n) = a (m, k) b (k, n); n and k are multiples of 8.
 void gemm(GemmFault fault, const Stream& stream, const GemmArgs& args);
 
-// ---- attention.cuh
-// --------------------------------------------------------------------------------
+// ---- attention.cuh ------------------------------------------------------------------------------
 enum class AttentionFault {
   none,
   missing_wait,
@@ -68,8 +65,7 @@ struct AttentionArgs {
 void attention(AttentionFault fault, bool causal, const Stream& stream, int heads,
                const AttentionArgs& args);
 
-// ---- pipeline.cuh
-// ---------------------------------------------------------------------------------
+// ---- pipeline.cuh -------------------------------------------------------------------------------
 enum class PipelineFault {
   none,
   no_full_wait,
@@ -82,8 +78,7 @@ inline constexpr int pipeline_columns = 96;
 /// y (96) = the sums of the columns of x (tiles, 96).
 void pipeline(PipelineFault fault, const Stream& stream, const float* x, float* y, int tiles);
 
-// ---- warps.cuh
-// ------------------------------------------------------------------------------------
+// ---- warps.cuh ----------------------------------------------------------------------------------
 enum class ExchangeFault { none, no_sync_after_write, no_sync_after_read };
 /// y[i] = 2 x[i], 64 threads that pass values to their neighbours twice.
 void exchange(ExchangeFault fault, const Stream& stream, const float* x, float* y);
@@ -100,8 +95,7 @@ struct VotesResult {
 /// One warp.
 void votes(VotesFault fault, const Stream& stream, const int* in, VotesResult* out);
 
-// ---- ordering.cuh
-// ---------------------------------------------------------------------------------
+// ---- ordering.cuh -------------------------------------------------------------------------------
 /// How a write of warp 0 reaches a reader in another warp.
 enum class Ordering {
   block_barrier,
@@ -136,8 +130,7 @@ enum class TwoCopiesFault { none, wrong_mbarrier };
 /// y (32) = x (32), through a bulk copy beside another one.
 void two_copies(TwoCopiesFault fault, const Stream& stream, const float* x, float* y);
 
-// ---- mistakes.cuh
-// ---------------------------------------------------------------------------------
+// ---- mistakes.cuh -------------------------------------------------------------------------------
 enum class Mistake {
   uninitialised,
   uninitialised_atomic,
@@ -162,8 +155,7 @@ void mistake(Mistake which, const Stream& stream, const float* x, float* y);
 /// y[i] = 1 for 32 i.
 void write_ones(const Stream& stream, float* y, int blocks, int threads, int shared_bytes);
 
-// ---- fragments.cuh
-// --------------------------------------------------------------------------------
+// ---- fragments.cuh ------------------------------------------------------------------------------
 enum class Fragments { bf16, f16, tf32 };
 /// d (16, 8) = a (16, k) b (k, 8), k = 16 or for tf32 8, from plain loads by the PTX ISA's tables.
 void fragments(Fragments type, const Stream& stream, const float* a, const float* b, float* d);
@@ -171,8 +163,7 @@ void fragments(Fragments type, const Stream& stream, const float* a, const float
 void load_matrices(int count, bool transposed, const Stream& stream, const std::uint16_t* in,
                    std::uint32_t* out);
 
-// ---- words.cuh
-// ------------------------------------------------------------------------------------
+// ---- words.cuh ----------------------------------------------------------------------------------
 struct AtomicsResult {
   int sum_of_int;
   std::int64_t sum_of_int64;
@@ -213,8 +204,7 @@ struct NumberWords {
 /// Functions of x (32), all positive.
 void number_words(const Stream& stream, const float* x, NumberWords* out);
 
-// ---- language.cpp, for host compilers only
-// --------------------------------------------------------
+// ---- language.cpp, for host compilers only ------------------------------------------------------
 struct LanguageCounters {
   std::uint8_t of_8, last_8;
   std::uint16_t of_16, last_16;

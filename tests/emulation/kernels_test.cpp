@@ -37,8 +37,7 @@ void expect_same_bits(Machine& machine, const T* result, std::size_t count,
   }
 }
 
-// ---- softmax
-// --------------------------------------------------------------------------------------
+// ---- softmax ------------------------------------------------------------------------------------
 void run_softmax(Machine& machine, SoftmaxFault fault, int rows, int n) {
   auto* done = machine.allocate<float>(1);
   *done = 0;
@@ -102,8 +101,7 @@ TEST(EmulatedSoftmax, MistakesAreDiagnosed) {
   for (const Planted& row : rows) expect_diagnosed(row);
 }
 
-// ---- gemm
-// -----------------------------------------------------------------------------------------
+// ---- gemm ---------------------------------------------------------------------------------------
 GemmArgs gemm_args(Machine& machine, int m, int n, int k) {
   const auto size = [](int rows, int columns) {
     return static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns);
@@ -170,8 +168,7 @@ TEST(EmulatedGemm, MistakesAreDiagnosed) {
   for (const Planted& row : rows) expect_diagnosed(row);
 }
 
-// ---- attention
-// ------------------------------------------------------------------------------------
+// ---- attention ----------------------------------------------------------------------------------
 AttentionArgs attention_args(Machine& machine, int heads, int n) {
   const auto rows = static_cast<std::size_t>(heads) * static_cast<std::size_t>(n);
   return {random_halves(machine, rows * 64, 0),
@@ -265,8 +262,7 @@ TEST(EmulatedAttention, MistakesOfMathematicsGiveWrongResults) {
   }
 }
 
-// ---- pipeline
-// -------------------------------------------------------------------------------------
+// ---- pipeline -----------------------------------------------------------------------------------
 TEST(EmulatedPipeline, IsRightInEveryOrder) {
   constexpr int tiles = 7, columns = pipeline_columns;
   Machine machine;
