@@ -130,8 +130,8 @@ TEST(Mistakes, UseAfterReleaseIsDiagnosed) {
                     "ones"});
 }
 
+#ifdef METTLE_EMULATION_RACE  // elsewhere plain accesses are not seen
 TEST(Mistakes, AReportNamesThreadsPlacesAndMemory) {
-  if (!instrumented) GTEST_SKIP() << "needs instrumented kernels";
   Machine machine;
   const auto reports = reports_of([&] { run_mistake(machine, Mistake::before_the_start); });
   ASSERT_EQ(reports.size(), 1u);
@@ -139,6 +139,7 @@ TEST(Mistakes, AReportNamesThreadsPlacesAndMemory) {
                            "of allocation 2, which has 256"})
     EXPECT_NE(reports[0].text.find(part), std::string::npos) << part << " in " << reports[0].text;
 }
+#endif
 
 TEST(Mistakes, TheCheckOfUninitialisedReadsCanBeSwitchedOff) {
   Machine machine({.uninitialised_reads = false});
