@@ -42,9 +42,9 @@ template <std::size_t degree> class PiecewiseLanes {
   HWY_INLINE V operator()(V a) const {
     const D d;
     const auto shifter = hn::Set(d, 0x1.8p23f);  // adding it rounds to an integer
-    const auto t = hn::Mul(a, per_unit_);
-    const auto shifted = hn::Add(t, shifter);
-    const auto r = hn::Sub(t, hn::Sub(shifted, shifter));
+    const auto shifted = hn::MulAdd(a, per_unit_, shifter);
+    // Fused: a rounded product would cost digits where f falls steeply.
+    const auto r = hn::MulSub(a, per_unit_, hn::Sub(shifted, shifter));
     V y = piece(degree, shifted);
 #pragma GCC unroll 16
     for (std::size_t k = degree; k > 0; --k) y = hn::MulAdd(y, r, piece(k - 1, shifted));

@@ -40,10 +40,12 @@ std::array<double, count> interpolate(const std::array<double, count>& nodes,
 }  // namespace piecewise_detail
 
 /// The table of f on [0, end], interpolated in f64 at the Chebyshev nodes of each interval. f must
-/// be smooth from -end / 63 on.
+/// be smooth from -end / 62 on.
 template <std::size_t degree, class F> Piecewise<degree> piecewise(F f, double end) {
   constexpr std::size_t count = degree + 1;
-  constexpr double widths = Piecewise<degree>::pieces - 0.5;
+  // The end is the last centre: half an interval farther, rounding could find interval 32, which is
+  // interval 0 to a permutation.
+  constexpr double widths = Piecewise<degree>::pieces - 1;
   Piecewise<degree> table{static_cast<float>(widths / end), static_cast<float>(end), {}};
   std::array<double, count> nodes;
   for (std::size_t i = 0; i < count; ++i)

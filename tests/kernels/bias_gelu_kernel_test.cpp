@@ -128,6 +128,30 @@ TEST(BiasGeluKernel, NeighboursDoNotMatter) {
     }
 }
 
+// Where tables end (5.5 and 4.75) and between their pieces, on both sides of each.
+TEST(BiasGeluKernel, SeamsOfTablesDoNotShow) {
+  Vec seams;
+  for (const double end : {5.5, 4.75})
+    for (int half = 0; half <= 62; ++half) {
+      const auto seam = static_cast<float>(end * half / 62);
+      for (const float z : {std::nextafter(seam, 0.0f), seam, std::nextafter(seam, 9.0f)})
+        for (const double sign : {-1.0, 1.0}) seams.push_back(sign * static_cast<double>(z));
+    }
+  const auto n = static_cast<std::int64_t>(seams.size());
+  for (const DType dtype : {DType::f32, DType::bf16})
+    for (const GeluForm form : forms) {
+      Problem fast({1, n, 1, false}, dtype, form);
+      fast.x = Buffer(dtype, seams);
+      Problem oracle({1, n, 1, false}, dtype, form);
+      oracle.x = fast.x;
+      fast.run();
+      pin("naive", [&] { oracle.run(); });
+      const auto got = fast.outputs(), want = oracle.outputs();
+      for (std::size_t k = 0; k < got.size(); ++k)
+        expect_close(fmt::format("output {}", k), got[k], want[k], 42);
+    }
+}
+
 TEST(BiasGeluKernel, DerivativesMatchNumericOnes) {
   for (const char* variant : {"simd", "naive"})
     for (const GeluForm form : forms)
