@@ -17,21 +17,9 @@
 #include <vector>
 
 #include "engine/allocator.h"
+#include "engine/asan.h"
 #include "engine/check.h"
 #include "engine/thread_number.h"
-
-// A cached block is out of bounds for everybody: the address sanitizer is told.
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define __SANITIZE_ADDRESS__
-#endif
-#endif
-#ifdef __SANITIZE_ADDRESS__
-#include <sanitizer/asan_interface.h>
-#else
-#define ASAN_POISON_MEMORY_REGION(address, bytes) ((void)(address), (void)(bytes))
-#define ASAN_UNPOISON_MEMORY_REGION(address, bytes) ((void)(address), (void)(bytes))
-#endif
 
 namespace mettle {
 namespace {
@@ -68,7 +56,7 @@ class FreeBlocks {
     list.blocks.pop_back();
     list.used = ++clock_;
     bytes_ -= c.bytes;
-    ASAN_UNPOISON_MEMORY_REGION(block, c.bytes);
+    allow(block, c.bytes);
     return block;
   }
 
@@ -83,7 +71,7 @@ class FreeBlocks {
     list.bytes_each = c.bytes;
     list.used = ++clock_;
     bytes_ += c.bytes;
-    ASAN_POISON_MEMORY_REGION(block, c.bytes);
+    forbid(block, c.bytes);  // a cached block is out of bounds for everybody
     return true;
   }
 
@@ -96,7 +84,7 @@ class FreeBlocks {
     void* block = oldest->blocks.back();
     oldest->blocks.pop_back();
     bytes_ -= oldest->bytes_each;
-    ASAN_UNPOISON_MEMORY_REGION(block, oldest->bytes_each);
+    allow(block, oldest->bytes_each);
     return block;
   }
 

@@ -8,8 +8,8 @@
 #include <cstring>
 #include <iterator>
 
+#include "engine/asan.h"
 #include "engine/check.h"
-#include "kernels/emulation/asan.h"
 
 namespace mettle::emulation {
 namespace {

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "engine/asan.h"
 #include "engine/check.h"
 
 #if !defined(__x86_64__) || defined(METTLE_FIBER_UCONTEXT)
@@ -18,15 +19,8 @@
 #define METTLE_UCONTEXT 0
 #endif
 
-#if !defined(__has_feature)
-#define __has_feature(feature) 0  // NOLINT(bugprone-reserved-identifier): g++ has none
-#endif
-#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
-#define METTLE_ASAN 1
-#include <sanitizer/asan_interface.h>
+#if METTLE_ASAN
 #include <sanitizer/common_interface_defs.h>
-#else
-#define METTLE_ASAN 0
 #endif
 #if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
 #define METTLE_TSAN 1
@@ -100,9 +94,7 @@ FiberStacks::FiberStacks(int count)
 }
 
 FiberStacks::~FiberStacks() {
-#if METTLE_ASAN
-  for (int i = 0; i < count_; ++i) ASAN_UNPOISON_MEMORY_REGION(stack(i), stack_bytes());
-#endif
+  for (int i = 0; i < count_; ++i) allow(stack(i), stack_bytes());
   munmap(base_, bytes_);
 }
 
@@ -186,9 +178,7 @@ void Fiber::start(std::byte* stack, Entry entry, void* argument) {
   c.entry = entry;
   c.argument = argument;
   c.fake_inside = nullptr;
-#if METTLE_ASAN
-  ASAN_UNPOISON_MEMORY_REGION(stack, FiberStacks::stack_bytes());
-#endif
+  allow(stack, FiberStacks::stack_bytes());
   c.forget_tsan();
 #if METTLE_TSAN
   c.tsan_inside = __tsan_create_fiber(0);

@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <cstring>
 
+#include "engine/asan.h"
 #include "engine/check.h"
 #include "kernels/cuda/device_types.cuh"
-#include "kernels/emulation/asan.h"
 
 namespace mettle::emulation {
 
