@@ -6,7 +6,6 @@
 #include <string_view>
 #include <utility>
 
-#include "engine/check.h"
 #include "engine/half.h"
 
 namespace mettle {
@@ -43,6 +42,12 @@ constexpr std::string_view to_string(DType dtype) {
 
 constexpr bool is_floating(DType dtype) { return dtype <= DType::f16; }
 
+namespace detail {
+// In dtype.cpp, so that nvcc, which cannot compile engine/check.h, can include this header.
+[[noreturn]] void throw_not_floating(DType dtype, std::string_view operation);
+[[noreturn]] void throw_unknown_dtype(DType dtype);
+}  // namespace detail
+
 /// The type in which sums and transcendental functions are computed: f64 for f64, else f32.
 template <class T> struct Accumulate { using type = float; };
 template <> struct Accumulate<double> { using type = double; };
@@ -59,8 +64,7 @@ decltype(auto) dispatch_float(DType dtype, F&& f, std::string_view operation = "
     case DType::f16: return f.template operator()<f16>();
     default: break;
   }
-  fail<DTypeError>("{}: takes f64, f32, bf16 or f16, got {}; convert with cast()", operation,
-                   to_string(dtype));
+  detail::throw_not_floating(dtype, operation);
 }
 
 /// Calls f.template operator()<T>() with the element type of `dtype`, whichever it is.
@@ -76,7 +80,7 @@ template <class F> decltype(auto) dispatch_any(DType dtype, F&& f) {
     case DType::u8: return f.template operator()<std::uint8_t>();
     case DType::boolean: return f.template operator()<bool>();
   }
-  fail<DTypeError>("unknown dtype {}", static_cast<int>(dtype));
+  detail::throw_unknown_dtype(dtype);
 }
 
 }  // namespace mettle

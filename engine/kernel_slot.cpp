@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <mutex>
 
+#include "engine/check.h"
 #include "engine/kernel_choice.h"
 
 namespace mettle {
@@ -54,6 +55,17 @@ void KernelSlotBase::require_known(std::string_view variant) const {
     names += (names.empty() ? "" : ", ") + v.name;
   }
   fail<ValueError>("{}: no variant '{}'; there are: {}", name_, variant, names);
+}
+
+void KernelSlotBase::throw_no_variant(DeviceType device) const {
+  std::string tried;
+  for (const VariantInfo& v : listed_variants())
+    if (v.device == device)
+      tried += fmt::format("{}{}{}", tried.empty() ? "" : "; ", v.name,
+                           v.takes.empty() ? "" : " takes " + v.takes);
+  fail<DeviceError>("{}: no {} kernel in this build takes these arguments{}", name_,
+                    device == DeviceType::cpu ? "cpu" : "cuda",
+                    tried.empty() ? "" : " (" + tried + ")");
 }
 
 void KernelSlotBase::list() {

@@ -14,7 +14,6 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/check.h"
 #include "engine/device.h"
 
 namespace mettle {
@@ -24,6 +23,7 @@ struct VariantInfo {
   std::string name;
   DeviceType device;
   int priority;
+  std::string takes;  // in words, for errors; "" when it takes everything
 };
 
 /// The untyped part of a slot.
@@ -62,6 +62,8 @@ class KernelSlotBase {
   void list();  // enters this slot into the list of all slots and applies METTLE_KERNEL
   virtual std::vector<VariantInfo> listed_variants() const = 0;
   virtual void sort() = 0;
+  /// Throws DeviceError naming the variants that did not take the arguments.
+  [[noreturn]] void throw_no_variant(DeviceType device) const;
   const std::string& selected() const { return selected_; }
 
  private:
@@ -83,6 +85,7 @@ template <class Args> class KernelSlot : public KernelSlotBase {
     int priority;                        // the highest that supports the arguments runs
     bool (*supports)(const Args& args);  // null: takes all arguments
     void (*run)(const Stream& stream, const Args& args);
+    const char* takes = "";  // what supports() asks for, in words
   };
 
   /// `builtin` registers the kernels of this build; it is called once, before the first use of any
@@ -106,8 +109,7 @@ template <class Args> class KernelSlot : public KernelSlotBase {
     ensure_builtin();
     for (const Variant& v : tried_[static_cast<int>(stream.device.type)])
       if (!v.supports || v.supports(args)) return v.run(stream, args);
-    fail<DeviceError>("{}: no {} kernel in this build takes these arguments", name(),
-                      stream.device.type == DeviceType::cpu ? "cpu" : "cuda");
+    throw_no_variant(stream.device.type);
   }
 
  private:
@@ -119,7 +121,7 @@ template <class Args> class KernelSlot : public KernelSlotBase {
   std::vector<VariantInfo> listed_variants() const override {
     std::vector<VariantInfo> out;
     for (const auto& of_device : tried_)
-      for (const Variant& v : of_device) out.push_back({v.name, v.device, v.priority});
+      for (const Variant& v : of_device) out.push_back({v.name, v.device, v.priority, v.takes});
     return out;
   }
   void sort() override {

@@ -1,7 +1,13 @@
 // Shape arithmetic. Every error names the operation it was asked for.
 #include "engine/shape.h"
 
+#include "engine/check.h"
+
 namespace mettle {
+
+void Dims::throw_rank(std::size_t rank) {
+  fail<ShapeError>("shape: {} dimensions, at most {} are supported", rank, max_rank);
+}
 
 std::int64_t numel(const Shape& shape) {
   std::int64_t n = 1;

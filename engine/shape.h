@@ -9,8 +9,6 @@
 #include <string>
 #include <string_view>
 
-#include "engine/check.h"
-
 namespace mettle {
 
 inline constexpr int max_rank = 8;
@@ -66,9 +64,10 @@ class Dims {
 
  private:
   static void check_rank(std::size_t rank) {
-    METTLE_CHECK(ShapeError, rank <= max_rank, "shape: {} dimensions, at most {} are supported",
-                 rank, max_rank);
+    if (rank > max_rank) [[unlikely]]
+      throw_rank(rank);
   }
+  [[noreturn]] static void throw_rank(std::size_t rank);
 
   std::array<std::int64_t, max_rank> values_{};
   std::uint8_t rank_ = 0;

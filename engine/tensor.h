@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/check.h"
 #include "engine/dtype.h"
 #include "engine/shape.h"
 #include "engine/storage.h"

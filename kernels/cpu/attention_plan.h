@@ -8,6 +8,7 @@
 #include <memory>
 #include <new>
 
+#include "engine/check.h"
 #include "kernels/attention.h"
 
 namespace mettle::kernels::cpu::attention {

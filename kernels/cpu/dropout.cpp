@@ -10,6 +10,7 @@
 // A row's intermediate values stay in f32 (f64) in cache and are rounded once.
 #include "kernels/dropout.h"
 
+#include "engine/check.h"
 #include "kernels/cpu/register.h"
 #include "kernels/cpu/simd_targets.h"
 

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "engine/check.h"
 #include "engine/parallel.h"
 #include "kernels/copy.h"
 #include "kernels/cpu/elementwise_tiles.h"

@@ -3,6 +3,7 @@
 // same bits for any number of threads.
 #include "kernels/embedding.h"
 
+#include "engine/check.h"
 #include "kernels/cpu/register.h"
 #include "kernels/cpu/simd_targets.h"
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "engine/check.h"
 #include "engine/parallel.h"
 #include "kernels/cpu/register.h"
 #include "kernels/cpu/tiles.h"

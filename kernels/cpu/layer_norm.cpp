@@ -2,6 +2,7 @@
 // a row is in layer_norm-inl.h.
 #include "kernels/layer_norm.h"
 
+#include "engine/check.h"
 #include "kernels/cpu/register.h"
 #include "kernels/cpu/simd_targets.h"
 

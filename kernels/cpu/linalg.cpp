@@ -6,6 +6,7 @@
 #include <cmath>
 #include <type_traits>
 
+#include "engine/check.h"
 #include "engine/parallel.h"
 #include "kernels/cpu/register.h"
 #include "kernels/cpu/simd_targets.h"

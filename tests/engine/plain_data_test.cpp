@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "engine/check.h"
 #include "engine/dtype.h"
 #include "engine/parallel.h"
 #include "engine/random.h"
