@@ -3,6 +3,6 @@
 
 namespace mettle::kernels::cuda {
 
-void register_kernels() {}
+void register_kernels() { register_layer_norm(); }
 
 }  // namespace mettle::kernels::cuda
