@@ -3,6 +3,12 @@
 
 namespace mettle::kernels::cuda {
 
-void register_kernels() { register_layer_norm(); }
+void register_kernels() {
+  register_bce_with_logits();
+  register_bias_gelu();
+  register_cross_entropy();
+  register_dropout();
+  register_layer_norm();
+}
 
 }  // namespace mettle::kernels::cuda

@@ -7,6 +7,10 @@ namespace mettle::kernels::cuda {
 /// METTLE_CUDA, and by programs that run on the emulated device.
 void register_kernels();
 
+void register_bce_with_logits();
+void register_bias_gelu();
+void register_cross_entropy();
+void register_dropout();
 void register_layer_norm();
 
 }  // namespace mettle::kernels::cuda
