@@ -7,4 +7,6 @@ namespace mettle::kernels::cuda {
 /// METTLE_CUDA, and by programs that run on the emulated device.
 void register_kernels();
 
+void register_matmul();
+
 }  // namespace mettle::kernels::cuda
