@@ -29,10 +29,11 @@ double gradient_norm(std::span<const Variable> gradients) {
     for (const Variable& g : dense)
       if (g.dtype() == dtype) tensors.push_back({g.value().data(), g.numel()});
     if (tensors.empty()) continue;
-    double norm = 0;
-    kernels::global_norm(current_stream(dense[0].device()),
-                         {dtype, tensors.data(), std::ssize(tensors), &norm});
-    total = std::hypot(total, norm);
+    const Device device = dense[0].device();
+    const Tensor norm = Tensor::empty({}, DType::f64, device);
+    kernels::global_norm(current_stream(device), {dtype, tensors.data(), std::ssize(tensors),
+                                                  static_cast<double*>(norm.data())});
+    total = std::hypot(total, norm.item());
   }
   return total;
 }

@@ -5,6 +5,7 @@ namespace mettle::kernels::cuda {
 
 void register_kernels() {
   register_matmul();
+  register_optimizer();
 }
 
 }  // namespace mettle::kernels::cuda

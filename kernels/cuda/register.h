@@ -8,5 +8,6 @@ namespace mettle::kernels::cuda {
 void register_kernels();
 
 void register_matmul();
+void register_optimizer();
 
 }  // namespace mettle::kernels::cuda
