@@ -29,10 +29,9 @@ double gradient_norm(std::span<const Variable> gradients) {
     for (const Variable& g : dense)
       if (g.dtype() == dtype) tensors.push_back({g.value().data(), g.numel()});
     if (tensors.empty()) continue;
-    const Device device = dense[0].device();
-    const Tensor norm = Tensor::empty({}, DType::f64, device);
-    kernels::global_norm(current_stream(device), {dtype, tensors.data(), std::ssize(tensors),
-                                                  static_cast<double*>(norm.data())});
+    const Tensor norm = Tensor::empty({1}, DType::f64, dense[0].device());
+    kernels::global_norm(current_stream(norm.device()),
+                         {dtype, tensors.data(), std::ssize(tensors), norm.data<double>()});
     total = std::hypot(total, norm.item());
   }
   return total;

@@ -20,7 +20,7 @@ template <class T> struct CholeskyProblem {
   int batch, n;
   const T* a;
   T* l;
-  std::int64_t* failed;  // [batch]; null: a failure is a fault
+  std::int64_t* failed;  // [batch]
   FaultReporter fault;
 };
 
@@ -31,9 +31,8 @@ METTLE_DEVICE std::int64_t pivot_and_value(int pivot, float value) {
 
 template <class T>
 METTLE_DEVICE void note_failure(const CholeskyProblem<T>& p, int matrix, int pivot, T value) {
-  if (p.failed)
-    p.failed[matrix] = pivot;
-  else if (pivot >= 0)
+  p.failed[matrix] = pivot;
+  if (pivot >= 0)
     report_fault(p.fault, matrix, pivot_and_value(pivot, static_cast<float>(value)));
 }
 
@@ -202,7 +201,7 @@ void cholesky_panel(const CholeskyProblem<T> p, int k0, int row_blocks) {
   }
   // The block with the diagonal, which no other one speaks for; the first failure stays.
   if (dev::thread_rank() == 0 && row0 <= k0 && k0 < row0 + P::rows) {
-    if (failed >= 0 && (k0 == 0 || !p.failed || p.failed[matrix] < 0))
+    if (failed >= 0 && (k0 == 0 || p.failed[matrix] < 0))
       note_failure(p, matrix, k0 + failed, diagonal[failed * P::pitch + failed]);
     else if (k0 == 0)
       note_failure(p, matrix, -1, T(0));
