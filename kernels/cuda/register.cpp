@@ -3,6 +3,10 @@
 
 namespace mettle::kernels::cuda {
 
-void register_kernels() {}
+void register_kernels() {
+  register_linalg();
+  register_matmul();
+  register_optimizer();
+}
 
 }  // namespace mettle::kernels::cuda
