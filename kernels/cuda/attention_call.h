@@ -44,5 +44,6 @@ inline bool attention_counts_fit(const AttentionProblem& p) {
 void attention_forward_simt(const Stream& stream, const AttentionForwardArgs& args);
 void attention_backward_simt(const Stream& stream, const AttentionBackwardArgs& args);
 void attention_double_backward_simt(const Stream& stream, const AttentionDoubleBackwardArgs& args);
+void attention_forward_mma(const Stream& stream, const AttentionForwardArgs& args);
 
 }  // namespace mettle::kernels::cuda
