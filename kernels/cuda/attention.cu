@@ -30,6 +30,17 @@ bool mma_takes(const AttentionForwardArgs& a) {
   return mma_takes_problem(a.problem) && packs(a.q) && packs(a.k) && packs(a.v) && packs(a.out);
 }
 
+bool mma_takes(const AttentionBackwardArgs& a) {
+  return mma_takes_problem(a.problem) && packs(a.q) && packs(a.k) && packs(a.v) && packs(a.out) &&
+         packs(a.dout) && packs(a.dq) && packs(a.dk) && packs(a.dv) && a.out.data;
+}
+
+bool mma_takes(const AttentionDoubleBackwardArgs& a) {
+  return mma_takes_problem(a.problem) && packs(a.q) && packs(a.k) && packs(a.v) && packs(a.dout) &&
+         packs(a.ddq) && packs(a.ddk) && packs(a.ddv) && packs(a.dq2) && packs(a.dk2) &&
+         packs(a.dv2) && packs(a.ddout);
+}
+
 }  // namespace
 
 void register_attention() {
@@ -41,8 +52,10 @@ void register_attention() {
       "0";
   attention_forward.add({"mma", cuda, 20, mma_takes, attention_forward_mma, mma});
   attention_backward.add({"simt", cuda, 10, simt_takes, attention_backward_simt, simt});
+  attention_backward.add({"mma", cuda, 20, mma_takes, attention_backward_mma, mma});
   attention_double_backward.add(
       {"simt", cuda, 10, simt_takes, attention_double_backward_simt, simt});
+  attention_double_backward.add({"mma", cuda, 20, mma_takes, attention_double_backward_mma, mma});
 }
 
 }  // namespace mettle::kernels::cuda

@@ -6,9 +6,11 @@
 namespace mettle::kernels::cuda {
 namespace {
 
-// Tiles of 64 keys where registers allow.
+// Tiles of 64 keys and 32 query rows per warp where registers allow.
 template <class T, int Dims, bool Extras>
-using ForwardShape = MmaShape<T, Dims, 2, 4, Dims <= (Extras ? 32 : 96) ? 64 : 32>;
+using ForwardShape =
+    std::conditional_t<Dims == 128 && Extras, MmaShape<T, Dims, 1, 8, 64>,
+                       MmaShape<T, Dims, 2, 4, Dims <= (Extras ? 32 : 96) ? 64 : 32>>;
 
 }  // namespace
 
@@ -20,7 +22,7 @@ void attention_forward_mma(const Stream& stream, const AttentionForwardArgs& arg
   with_mma_type(p, [&]<class T, int Dims, bool Extras>() {
     using Shape = ForwardShape<T, Dims, Extras>;
     launch_mma(attention_mma_forward<Shape, Extras>, Shape{}, stream, p, p.queries,
-               Shape::shared_bytes(1, 4), x);
+               Shape::shared_bytes(1, 2, 2), x);
   });
 }
 

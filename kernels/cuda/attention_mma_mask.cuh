@@ -176,7 +176,7 @@ template <class Shape, bool RowsAreKeys> class MmaDropout {
   }
 
  private:
-  std::uint32_t bits_[Shape::row_tiles];
+  std::uint32_t bits_[Shape::row_tiles] = {};
 };
 
 }  // namespace mettle::kernels::cuda

@@ -33,11 +33,12 @@ template <class Type, int Dims, int MT, int Warps, int Block> struct MmaShape {
   using Scores = float[MT][Block / 8][4];
   using Columns = float[MT][Dims / 8][4];
 
-  /// Dynamic shared memory of so many tiles of own rows and of walked rows, and statistics.
-  static constexpr std::size_t shared_bytes(int own, int walked, int more = 0) {
-    const auto padded = [](int bytes) { return (bytes + 127) / 128 * 128; };
-    return static_cast<std::size_t>(own * padded(own_size * 2) + walked * padded(block_size * 2) +
-                                    padded(more));
+  /// Dynamic shared memory of so many tiles of own rows, of `walked` operands in so many stages,
+  /// and of other bytes.
+  static constexpr std::size_t shared_bytes(int own, int walked, int stages, std::size_t more = 0) {
+    const auto padded = [](std::size_t bytes) { return (bytes + 127) / 128 * 128; };
+    return own * padded(own_size * 2) +
+           walked * padded(static_cast<std::size_t>(stages) * block_size * 2) + padded(more);
   }
 };
 
@@ -80,6 +81,19 @@ METTLE_DEVICE void mma_load(typename Shape::T* tile, const AttentionIn& x,
     dev::copy_async<16>(tile + (r + i) * Shape::pitch + c, inside ? source : base, inside ? 16 : 0);
     source += step * x.row;
   }
+}
+
+/// Starts the copy of the statistics of rows [first, first + Count) of a head with `count` rows:
+/// zeros below the last.
+template <int Count, class Statistics>
+METTLE_DEVICE void mma_load_statistics(Statistics* to, const Statistics* from,
+                                       const AttentionHead& head, int first, int count) {
+  constexpr int bytes = static_cast<int>(sizeof(Statistics));
+  const int r = dev::thread_rank();
+  if (r >= Count) return;
+  const bool inside = first + r < count;
+  dev::copy_async<bytes>(to + r, inside ? from + head.index * count + first + r : from,
+                         inside ? bytes : 0);
 }
 
 /// The left operand 16 rows x 16 columns at column k.
@@ -145,6 +159,48 @@ METTLE_DEVICE void mma_add_scores(typename Shape::Scores& out, const typename Sh
   mma_add_scores<Shape>(out, rows, right);
 }
 
+/// Two products with the same right operand, which is read once: with 16 rows per warp that halves
+/// the traffic of shared memory as 32 rows would.
+template <class Shape>
+METTLE_DEVICE void mma_add_two_scores(typename Shape::Scores& out0, const typename Shape::T* left0,
+                                      typename Shape::Scores& out1, const typename Shape::T* left1,
+                                      const typename Shape::T* right) {
+  using T = typename Shape::T;
+  const int lane = dev::lane_index();
+  right += (lane / 16 * 8 + lane % 8) * Shape::pitch + lane / 8 % 2 * 8;
+  METTLE_UNROLL
+  for (int k = 0; k < Shape::dims / 16; ++k) {
+    std::uint32_t a[2][Shape::row_tiles][4];
+    METTLE_UNROLL
+    for (int m = 0; m < Shape::row_tiles; ++m) {
+      mma_left<Shape>(a[0][m], left0 + 16 * m * Shape::pitch, 16 * k);
+      mma_left<Shape>(a[1][m], left1 + 16 * m * Shape::pitch, 16 * k);
+    }
+    METTLE_UNROLL
+    for (int n = 0; n < Shape::column_tiles; n += 2) {
+      std::uint32_t b[4];
+      dev::load_matrices(b, right + 8 * n * Shape::pitch + 16 * k);
+      METTLE_UNROLL
+      for (int m = 0; m < Shape::row_tiles; ++m) {
+        dev::multiply_add<T>(out0[m][n], a[0][m], b[0], b[1]);
+        dev::multiply_add<T>(out0[m][n + 1], a[0][m], b[2], b[3]);
+        dev::multiply_add<T>(out1[m][n], a[1][m], b[0], b[1]);
+        dev::multiply_add<T>(out1[m][n + 1], a[1][m], b[2], b[3]);
+      }
+    }
+  }
+}
+
+/// Columns 16 k to 16 k + 15 of 16 rows of scores as a left operand.
+template <class T, int Tiles>
+METTLE_DEVICE void mma_pack(std::uint32_t (&a)[4], const float (&scores)[Tiles][4], int k) {
+  METTLE_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    const float(&four)[4] = scores[2 * k + i / 2];
+    a[i] = dev::pack_halves<T>(four[i % 2 * 2], four[i % 2 * 2 + 1]);
+  }
+}
+
 /// out += scores right, over the Shape::block rows of `right`.
 template <class Shape>
 METTLE_DEVICE void mma_add_columns(typename Shape::Columns& out,
@@ -157,11 +213,7 @@ METTLE_DEVICE void mma_add_columns(typename Shape::Columns& out,
   for (int k = 0; k < Shape::block / 16; ++k) {
     std::uint32_t a[Shape::row_tiles][4];
     METTLE_UNROLL
-    for (int m = 0; m < Shape::row_tiles; ++m) METTLE_UNROLL
-    for (int i = 0; i < 4; ++i) {
-      const float(&pair)[4] = scores[m][2 * k + i / 2];
-      a[m][i] = dev::pack_halves<T>(pair[i % 2 * 2], pair[i % 2 * 2 + 1]);
-    }
+    for (int m = 0; m < Shape::row_tiles; ++m) mma_pack<T>(a[m], scores[m], k);
     METTLE_UNROLL
     for (int n = 0; n < Shape::dims / 8; n += 2) {
       std::uint32_t b[4];
@@ -170,6 +222,39 @@ METTLE_DEVICE void mma_add_columns(typename Shape::Columns& out,
       for (int m = 0; m < Shape::row_tiles; ++m) {
         dev::multiply_add<T>(out[m][n], a[m], b[0], b[1]);
         dev::multiply_add<T>(out[m][n + 1], a[m], b[2], b[3]);
+      }
+    }
+  }
+}
+
+/// Two products with the same right operand, which is read once.
+template <class Shape>
+METTLE_DEVICE void mma_add_two_columns(typename Shape::Columns& out0,
+                                       const typename Shape::Scores& scores0,
+                                       typename Shape::Columns& out1,
+                                       const typename Shape::Scores& scores1,
+                                       const typename Shape::T* right) {
+  using T = typename Shape::T;
+  const int lane = dev::lane_index();
+  right += lane % 16 * Shape::pitch + lane / 16 * 8;
+  METTLE_UNROLL
+  for (int k = 0; k < Shape::block / 16; ++k) {
+    std::uint32_t a[2][Shape::row_tiles][4];
+    METTLE_UNROLL
+    for (int m = 0; m < Shape::row_tiles; ++m) {
+      mma_pack<T>(a[0][m], scores0[m], k);
+      mma_pack<T>(a[1][m], scores1[m], k);
+    }
+    METTLE_UNROLL
+    for (int n = 0; n < Shape::dims / 8; n += 2) {
+      std::uint32_t b[4];
+      dev::load_matrices_transposed(b, right + 16 * k * Shape::pitch + 8 * n);
+      METTLE_UNROLL
+      for (int m = 0; m < Shape::row_tiles; ++m) {
+        dev::multiply_add<T>(out0[m][n], a[0][m], b[0], b[1]);
+        dev::multiply_add<T>(out0[m][n + 1], a[0][m], b[2], b[3]);
+        dev::multiply_add<T>(out1[m][n], a[1][m], b[0], b[1]);
+        dev::multiply_add<T>(out1[m][n + 1], a[1][m], b[2], b[3]);
       }
     }
   }
