@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <bit>
 #include <cstdlib>
 #include <limits>
 #include <mutex>
@@ -19,29 +18,15 @@
 #include "engine/allocator.h"
 #include "engine/asan.h"
 #include "engine/check.h"
+#include "engine/cuda_device.h"
+#include "engine/size_class.h"
 #include "engine/thread_number.h"
 
 namespace mettle {
 namespace {
 
 constexpr std::size_t alignment = 64;
-constexpr int steps = 4;  // classes per power of two
 constexpr std::size_t unlimited = std::numeric_limits<std::size_t>::max();
-
-struct SizeClass {
-  std::size_t index;
-  std::size_t bytes;
-};
-
-// Classes are 64 * 2^e * (1 + s/4), s = 0..3: sizes between two classes take the larger.
-SizeClass size_class(std::size_t bytes) {
-  const std::size_t units = (bytes + alignment - 1) / alignment;
-  if (units <= steps) return {units, units * alignment};
-  const int e = std::bit_width(units - 1) - 3;  // units lies in (4 * 2^e, 8 * 2^e]
-  const std::size_t step = std::size_t{1} << e;
-  const std::size_t quarter = (units + step - 1) / step;  // 5..8
-  return {static_cast<std::size_t>(e) * steps + quarter, quarter * step * alignment};
-}
 
 /// Freed blocks by class. Not thread-safe.
 class FreeBlocks {
@@ -98,7 +83,7 @@ class FreeBlocks {
     std::size_t bytes_each = 0;
     std::uint64_t used = 0;
   };
-  std::array<List, 48 * steps> lists_;
+  std::array<List, size_class_count> lists_;
   std::size_t bytes_ = 0;
   std::uint64_t clock_ = 0;
 };
@@ -112,7 +97,7 @@ class CpuAllocator final : public Allocator {
     if (bytes == 0) return nullptr;
     METTLE_CHECK(MemoryError, bytes <= max_request, "allocate: {} bytes is beyond any machine",
                  bytes);
-    const SizeClass c = size_class(bytes);
+    const SizeClass c = size_class<alignment>(bytes);
     Shard& shard = own_shard();
     {
       const std::lock_guard lock(shard.mutex);
@@ -129,7 +114,7 @@ class CpuAllocator final : public Allocator {
 
   void deallocate(void* block, std::size_t bytes) noexcept override {
     if (!block) return;
-    const SizeClass c = size_class(bytes);
+    const SizeClass c = size_class<alignment>(bytes);
     Shard& shard = own_shard();
     {
       const std::lock_guard lock(shard.mutex);
@@ -287,8 +272,7 @@ class CpuAllocator final : public Allocator {
 Allocator& allocator(Device device) {
   // Never destroyed: tensors in other static objects may outlive any order of destruction.
   static auto* cpu = new CpuAllocator;
-  METTLE_CHECK(DeviceError, device == Device::cpu(),
-               "{}: this build has no CUDA back end; use the cpu device", to_string(device));
+  if (device.type == DeviceType::cuda) return cuda_device(device).allocator();
   return *cpu;
 }
 

@@ -1,6 +1,8 @@
 // Views and their strides. Nothing here touches elements except item() and to_vector().
 #include "engine/tensor.h"
 
+#include "engine/transfer.h"
+
 namespace mettle {
 
 Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
@@ -15,7 +17,7 @@ Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
 
 Tensor Tensor::zeros(const Shape& shape, DType dtype, Device device) {
   Tensor t = empty(shape, dtype, device);
-  if (t.numel_ > 0) std::memset(t.data(), 0, t.bytes());
+  if (t.numel_ > 0) fill_bytes(t.data(), 0, t.bytes(), device);
   return t;
 }
 
@@ -33,8 +35,34 @@ bool Tensor::is_contiguous() const {
 double Tensor::item() const {
   METTLE_CHECK(ShapeError, numel_ == 1, "item: the tensor has shape {}, not one element",
                to_string(shape_));
+  if (device() != Device::cpu()) return to(Device::cpu()).item();
   return dispatch_any(
       dtype_, [&]<class E>() { return static_cast<double>(*static_cast<const E*>(data())); });
+}
+
+Tensor Tensor::to(Device device) const {
+  if (device == this->device()) return *this;
+  Tensor out = *this;
+  out.offset_ = 0;
+  std::size_t extent = 0;  // bytes from the first element to the end of the last; strides are >= 0
+  if (numel_ > 0) {
+    std::int64_t last = 0;
+    for (int axis = 0; axis < rank(); ++axis) last += (shape_[axis] - 1) * strides_[axis];
+    extent = static_cast<std::size_t>(last + 1) * size_of(dtype_);
+  }
+  out.storage_ = Ref<Storage>(new Storage(extent, device));
+  copy_bytes(out.storage_->data(), device, data(), this->device(), extent);
+  return out;
+}
+
+void Tensor::copy_from(const Tensor& from) const {
+  METTLE_CHECK(ShapeError, shape_ == from.shape_ && is_contiguous() && from.is_contiguous(),
+               "copy_from: {} to {}; both must be contiguous and of one shape", describe(from),
+               describe(*this));
+  METTLE_CHECK(DTypeError, dtype_ == from.dtype_, "copy_from: {} to {}; convert with cast()",
+               describe(from), describe(*this));
+  copy_bytes(data(), device(), from.data(), from.device(), bytes());
+  note_write("copy_from");
 }
 
 Tensor Tensor::permute(std::span<const int> order) const {

@@ -62,10 +62,12 @@ class Tensor {
                  to_string(dtype_), to_string(dtype_of<T>));
     return static_cast<T*>(data());
   }
-  /// The only element of a one-element CPU tensor, converted. Throws ShapeError otherwise.
+  /// The only element of a one-element tensor, converted. Throws ShapeError otherwise. Waits for a
+  /// device.
   double item() const;
-  /// All elements of a CPU tensor in row-major order, converted to T.
+  /// All elements in row-major order, converted to T. Waits for a device.
   template <class T> std::vector<T> to_vector() const {
+    if (device() != Device::cpu()) return to(Device::cpu()).to_vector<T>();
     std::vector<T> out;
     out.reserve(static_cast<std::size_t>(numel_));
     dispatch_any(dtype_, [&]<class E>() {
@@ -75,6 +77,13 @@ class Tensor {
     });
     return out;
   }
+
+  /// The same view of a copy on another device; this tensor itself when it is there already. Copies
+  /// to the host wait for the device's work, copies to a device are queued.
+  Tensor to(Device device) const;
+  /// Overwrites the elements with those of `from`, of the same shape and dtype on any device; both
+  /// contiguous. Throws ShapeError, DTypeError.
+  void copy_from(const Tensor& from) const;
 
   // Views: no copy, the same storage. Each throws ShapeError naming what does not fit.
   Tensor permute(std::span<const int> order) const;

@@ -75,6 +75,16 @@ void DeviceHeap::release(void* pointer) {
   forbid(pointer, allocation.bytes);
 }
 
+void DeviceHeap::hide() {
+  if (accessible_ > 0 && !hidden_) mprotect(base_, accessible_, PROT_NONE);
+  hidden_ = accessible_ > 0;
+}
+
+void DeviceHeap::show() {
+  if (hidden_) mprotect(base_, accessible_, PROT_READ | PROT_WRITE);
+  hidden_ = false;
+}
+
 Allocation* DeviceHeap::nearest(const void* address) {
   const auto* at = static_cast<const std::byte*>(address);
   if (last_ && at >= last_->start && at < last_->start + last_->bytes) return last_;

@@ -32,6 +32,11 @@ class DeviceHeap {
   /// Throws ValueError unless `pointer` is a live allocation; null is ignored.
   void release(void* pointer);
 
+  /// Out of reach of everybody, and back: host code that follows a device pointer then ends with a
+  /// segmentation fault.
+  void hide();
+  void show();
+
   bool contains(const void* address) const {
     const auto at = reinterpret_cast<std::uintptr_t>(address);
     return at - reinterpret_cast<std::uintptr_t>(base_) < reserved_bytes;
@@ -48,6 +53,7 @@ class DeviceHeap {
   std::byte* base_ = nullptr;
   std::size_t used_ = 0;
   std::size_t accessible_ = 0;
+  bool hidden_ = false;
   std::map<const std::byte*, std::unique_ptr<Allocation>> allocations_;  // by their start
   Allocation* last_ = nullptr;  // what nearest() found before
 };

@@ -2,6 +2,7 @@
 // kernels/cuda/device.cuh.
 #pragma once
 
+#include <memory>
 #include <tuple>
 
 #include "engine/device.h"
@@ -30,14 +31,15 @@ template <class... Parameters> struct Call {
 
 }  // namespace detail
 
-/// Runs the kernel and returns when it is done. Throws emulation::EmulationError with what was
-/// found.
+/// Runs the kernel on a Machine's stream, queues it on a driver's. Throws emulation::EmulationError
+/// with what was found when it runs.
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), const LaunchShape& shape, const Stream& stream,
             const Arguments&... arguments) {
   static_assert(sizeof...(Parameters) == sizeof...(Arguments), "one argument per parameter");
-  const detail::Call<Parameters...> call{kernel, {arguments...}};
-  emulation::launch(shape, stream, detail::instrumented, detail::Call<Parameters...>::run, &call);
+  using Call = detail::Call<Parameters...>;
+  emulation::launch(stream, {shape, detail::instrumented, Call::run,
+                             std::make_shared<const Call>(Call{kernel, {arguments...}})});
 }
 
 }  // namespace mettle::dev

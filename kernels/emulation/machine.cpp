@@ -73,7 +73,8 @@ void MachineState::throw_findings() {
   throw EmulationError(std::move(found));
 }
 
-void MachineState::launch(const Launch& launch) {
+void MachineState::launch(const KernelCall& call) {
+  const Launch launch{call.shape, call.instrumented, call.kernel, call.arguments.get(), next_block};
   const dev::Dim3 grid = launch.shape.grid;
   order.clear();
   for (int z = 0; z < grid.z; ++z)
@@ -97,21 +98,19 @@ void MachineState::launch(const Launch& launch) {
 Machine::Machine(Options options) : state_(std::make_unique<MachineState>(options)) {}
 Machine::~Machine() = default;
 
-Stream Machine::stream() { return {Device::cuda(0), state_.get()}; }
+Stream Machine::stream() { return {Device::cuda(0), static_cast<LaunchQueue*>(state_.get())}; }
 void* Machine::allocate_bytes(std::size_t bytes) { return state_->heap.allocate(bytes); }
 void Machine::release(void* pointer) { state_->heap.release(pointer); }
 void Machine::reseed(std::uint64_t seed) { state_->random = Random(seed); }
 const Counts& Machine::counts() const { return state_->counts; }
 
-void launch(const dev::LaunchShape& shape, const Stream& stream, bool instrumented,
-            void (*kernel)(const void* arguments), const void* arguments) {
+void launch(const Stream& stream, const KernelCall& call) {
   METTLE_CHECK(DeviceError, stream.device.type == DeviceType::cuda && stream.handle,
-               "emulation: kernels run on the stream of an emulation::Machine, not on {}",
+               "emulation: kernels run on the streams of an emulated device, not on {}",
                to_string(stream.device));
   METTLE_CHECK(DeviceError, !current_thread(), "emulation: a kernel launches a kernel");
-  check_shape(shape);
-  auto& machine = *static_cast<MachineState*>(stream.handle);
-  machine.launch({shape, instrumented, kernel, arguments, machine.next_block});
+  check_shape(call.shape);
+  static_cast<LaunchQueue*>(stream.handle)->launch(call);
 }
 
 }  // namespace mettle::emulation

@@ -15,6 +15,7 @@
 #include "kernels/emulation/fiber.h"
 #include "kernels/emulation/machine.h"
 #include "kernels/emulation/places.h"
+#include "kernels/emulation/runtime.h"
 #include "kernels/emulation/shadow.h"
 #include "kernels/emulation/shared_arena.h"
 
@@ -24,7 +25,7 @@ struct Thread;
 
 /// One launch, as its blocks see it.
 struct Launch {
-  dev::LaunchShape shape;
+  const dev::LaunchShape& shape;
   bool instrumented;
   void (*kernel)(const void* arguments);
   const void* arguments;
@@ -58,9 +59,9 @@ class Random {
   std::uint64_t state_;
 };
 
-struct MachineState {
+struct MachineState final : LaunchQueue {
   explicit MachineState(const Options& o);
-  ~MachineState();
+  ~MachineState() override;
 
   Options options;
   Counts counts;
@@ -92,7 +93,8 @@ struct MachineState {
   void note(UnlocatedReport report);
   /// Throws what the launch found, if anything.
   void throw_findings();
-  void launch(const Launch& launch);
+  /// Runs the kernel; it is done when the call returns.
+  void launch(const KernelCall& call) override;
 };
 
 }  // namespace mettle::emulation

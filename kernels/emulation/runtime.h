@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <source_location>
 
 #include "engine/device.h"
@@ -88,10 +89,25 @@ void multiply_add(MatrixType type, float* d, const std::uint32_t* a, const std::
                   Where where);
 
 // ---- launch -------------------------------------------------------------------------------------
-/// `kernel(arguments)` runs once per thread. `instrumented`: plain_access() is told of every load
-/// and store. Throws EmulationError, DeviceError when the stream is not a Machine's, and whatever
-/// the kernel throws.
-void launch(const dev::LaunchShape& shape, const Stream& stream, bool instrumented,
-            void (*kernel)(const void* arguments), const void* arguments);
+/// A kernel with its arguments: `kernel(arguments.get())` runs once per thread. `instrumented`:
+/// plain_access() is told of every load and store.
+struct KernelCall {
+  dev::LaunchShape shape;
+  bool instrumented;
+  void (*kernel)(const void* arguments);
+  std::shared_ptr<const void> arguments;
+};
+
+/// What the handle of an emulated device's stream points to.
+class LaunchQueue {
+ public:
+  virtual ~LaunchQueue() = default;
+  /// Now or later, in the order of the calls.
+  virtual void launch(const KernelCall& call) = 0;
+};
+
+/// Throws DeviceError when the stream is not an emulated one's, or the shape is one that no GPU
+/// takes, and what LaunchQueue::launch() throws.
+void launch(const Stream& stream, const KernelCall& call);
 
 }  // namespace mettle::emulation

@@ -202,7 +202,7 @@ TEST(Machine, PassesOnWhatAKernelThrows) {
     if (emulation::thread_rank() == 7) throw std::runtime_error("seven");
   };
   EXPECT_THROW(
-      emulation::launch({{2, 1, 1}, {32, 1, 1}, 0}, machine.stream(), false, kernel, nullptr),
+      emulation::launch(machine.stream(), {{{2, 1, 1}, {32, 1, 1}, 0}, false, kernel, nullptr}),
       std::runtime_error);
 }
 
@@ -221,7 +221,11 @@ TEST(Machine, IndicesCoverTheGrid) {
               emulation::block_size() == dev::Dim3{4, 2, 2} &&
               emulation::thread_rank() == (t.z * 2 + t.y) * 4 + t.x;
   };
-  emulation::launch({{2, 3, 2}, {4, 2, 2}, 0}, machine.stream(), false, kernel, &seen);
+  emulation::launch(machine.stream(),
+                    {{{2, 3, 2}, {4, 2, 2}, 0},
+                     false,
+                     kernel,
+                     std::shared_ptr<const void>(std::shared_ptr<void>(), &seen)});
   EXPECT_TRUE(seen.sizes);
   for (const int times : seen.times) EXPECT_EQ(times, 1);
 }

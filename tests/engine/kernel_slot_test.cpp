@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "engine/check.h"
 #include "engine/kernel_choice.h"
 #include "engine/kernel_slot.h"
 #include "tests/autograd/message_of.h"
@@ -92,9 +93,11 @@ TEST(KernelSlot, NoKernelForTheDeviceOrTheArgumentsIsAnErrorThatNamesTheSlot) {
   EXPECT_EQ(message_of<DeviceError>([] { ran_by(empty); }),
             "test_empty: no cpu kernel in this build takes these arguments");
   static KernelSlot<Args> choosy{"test_choosy", nullptr};
-  choosy.add({"even", DeviceType::cpu, 0, is_even, run_plain});
+  choosy.add({"even", DeviceType::cpu, 0, is_even, run_plain, "even sizes"});
+  choosy.add({"none", DeviceType::cpu, 0, [](const Args&) { return false; }, run_plain});
   EXPECT_EQ(message_of<DeviceError>([] { ran_by(choosy, 1); }),
-            "test_choosy: no cpu kernel in this build takes these arguments");
+            "test_choosy: no cpu kernel in this build takes these arguments (even takes even "
+            "sizes; none)");
   EXPECT_EQ(message_of<DeviceError>([] { choosy(Stream{Device::cuda()}, {}); }),
             "test_choosy: no cuda kernel in this build takes these arguments");
 }

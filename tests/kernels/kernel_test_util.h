@@ -2,6 +2,7 @@
 // numeric derivatives of a map between f64 vectors.
 #pragma once
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -11,9 +12,11 @@
 #include <string>
 #include <vector>
 
+#include "engine/check.h"
 #include "engine/dtype.h"
 #include "engine/kernel_slot.h"
 #include "engine/parallel.h"
+#include "tests/kernels/device_under_test.h"
 
 namespace mettle::test {
 
@@ -41,51 +44,87 @@ inline Vec random_vec(std::int64_t n, unsigned seed, double low = -1, double hig
   return v;
 }
 
-/// n elements of a float dtype between guard bytes that must survive.
+/// `n` values of T in memory of the device under test.
+template <class T> class Array {
+ public:
+  explicit Array(const std::vector<T>& values) : n_(values.size()), memory_(n_ * sizeof(T)) {
+    memory_.write(values.data(), n_ * sizeof(T));
+  }
+  T* data() const { return reinterpret_cast<T*>(memory_.data()); }
+  std::vector<T> values() const {
+    std::vector<T> out(n_);
+    memory_.read(out.data(), n_ * sizeof(T));
+    return out;
+  }
+
+ private:
+  std::size_t n_;
+  TestMemory memory_;
+};
+
+/// n elements of a float dtype between guard bytes that must survive, in memory of the device under
+/// test.
 class Buffer {
  public:
-  Buffer(DType dtype, std::int64_t n) : dtype_(dtype), n_(static_cast<std::size_t>(n)) {
-    bytes_.assign(n_ * size_of(dtype) + 2 * guard, 0xA5);
+  Buffer(DType dtype, std::int64_t n)
+      : dtype_(dtype),
+        n_(static_cast<std::size_t>(n)),
+        memory_(n_ * size_of(dtype) + std::size_t{2} * guard) {
+    write(Bytes(memory_.bytes(), 0xA5));
   }
   Buffer(DType dtype, const Vec& values) : Buffer(dtype, static_cast<std::int64_t>(values.size())) {
+    Bytes bytes(memory_.bytes(), 0xA5);
     dispatch_float(dtype, [&]<class T>() {
       for (std::size_t i = 0; i < n_; ++i) {
         const T value = static_cast<T>(values[i]);
-        std::memcpy(bytes_.data() + guard + i * sizeof(T), &value, sizeof(T));
+        std::memcpy(bytes.data() + guard + i * sizeof(T), &value, sizeof(T));
       }
     });
+    write(bytes);
   }
   ~Buffer() {
-    if (bytes_.empty()) return;  // moved from
+    if (memory_.bytes() == 0) return;  // moved from
+    const Bytes bytes = this->bytes();
     for (std::size_t i = 0; i < guard; ++i) {
-      EXPECT_EQ(bytes_[i], 0xA5) << "written before the buffer";
-      EXPECT_EQ(bytes_[bytes_.size() - 1 - i], 0xA5) << "written past the buffer";
+      EXPECT_EQ(bytes[i], 0xA5) << "written before the buffer";
+      EXPECT_EQ(bytes[bytes.size() - 1 - i], 0xA5) << "written past the buffer";
     }
   }
   Buffer(Buffer&&) = default;
   Buffer(const Buffer&) = default;
   Buffer& operator=(const Buffer&) = default;
 
-  void* data() { return bytes_.data() + guard; }
+  void* data() { return memory_.data() + guard; }
   DType dtype() const { return dtype_; }
   Vec values() const {
+    const Bytes bytes = this->bytes();
     Vec out(n_);
     dispatch_float(dtype_, [&]<class T>() {
       for (std::size_t i = 0; i < n_; ++i) {
         T value;
-        std::memcpy(&value, bytes_.data() + guard + i * sizeof(T), sizeof(T));
+        std::memcpy(&value, bytes.data() + guard + i * sizeof(T), sizeof(T));
         out[i] = static_cast<double>(value);
       }
     });
     return out;
   }
-  friend bool operator==(const Buffer& a, const Buffer& b) { return a.bytes_ == b.bytes_; }
+  friend bool operator==(const Buffer& a, const Buffer& b) { return a.bytes() == b.bytes(); }
 
  private:
+  // Keeps elements aligned for packs of 16 bytes, on a device too.
   static constexpr std::size_t guard = 64;
+  using Bytes = std::vector<std::uint8_t>;
+
+  Bytes bytes() const {
+    Bytes out(memory_.bytes());
+    memory_.read(out.data(), out.size());
+    return out;
+  }
+  void write(const Bytes& bytes) { memory_.write(bytes.data(), bytes.size()); }
+
   DType dtype_;
   std::size_t n_;
-  std::vector<std::uint8_t> bytes_;
+  TestMemory memory_;
 };
 
 /// |got - want| <= one rounding of `dtype` + `operations` roundings of its accumulation type at the

@@ -1,0 +1,8 @@
+// The list of CUDA kernel families: one call per family.
+#include "kernels/cuda/register.h"
+
+namespace mettle::kernels::cuda {
+
+void register_kernels() {}
+
+}  // namespace mettle::kernels::cuda

@@ -1,0 +1,10 @@
+// The CUDA kernel families: each adds its variants to its slots.
+#pragma once
+
+namespace mettle::kernels::cuda {
+
+/// Adds every CUDA kernel to its slot. Called by register_builtin_kernels() in a build with
+/// METTLE_CUDA, and by programs that run on the emulated device.
+void register_kernels();
+
+}  // namespace mettle::kernels::cuda
