@@ -4,6 +4,7 @@
 namespace mettle::kernels::cuda {
 
 void register_kernels() {
+  register_layer_norm();
   register_linalg();
   register_matmul();
   register_optimizer();

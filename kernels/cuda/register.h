@@ -7,6 +7,7 @@ namespace mettle::kernels::cuda {
 /// METTLE_CUDA, and by programs that run on the emulated device.
 void register_kernels();
 
+void register_layer_norm();
 void register_linalg();
 void register_matmul();
 void register_optimizer();
