@@ -155,7 +155,7 @@ METTLE_DEVICE void load_entropy_packs(const T* row, std::int64_t j, int count,
 }
 
 template <class Tile, class T = typename Tile::T>
-METTLE_GLOBAL(Tile::block)
+METTLE_GLOBAL(Tile::block, 1)
 void cross_entropy_forward_rows(const EntropyRows<T> a) {
   using A = typename Tile::A;
   constexpr int warps = Tile::threads / dev::warp_size, at_once = Tile::width == 1 ? 8 : 4;
@@ -204,7 +204,7 @@ template <class Tile, class T> METTLE_DEVICE void clear_row(const PeeledRow<Tile
 }
 
 template <class Tile, class T = typename Tile::T>
-METTLE_GLOBAL(Tile::block)
+METTLE_GLOBAL(Tile::block, 1)
 void cross_entropy_backward_rows(const EntropyRows<T> a) {
   using A = typename Tile::A;
   constexpr int at_once = Tile::width == 1 ? 4 : 2;
@@ -237,7 +237,7 @@ void cross_entropy_backward_rows(const EntropyRows<T> a) {
 }
 
 template <class Tile, class T = typename Tile::T>
-METTLE_GLOBAL(Tile::block)
+METTLE_GLOBAL(Tile::block, 1)
 void cross_entropy_double_backward_rows(const EntropyRows<T> a) {
   using A = typename Tile::A;
   constexpr int at_once = Tile::width == 1 ? 4 : 2, warps = Tile::threads / dev::warp_size;

@@ -35,11 +35,10 @@ template <class T> struct NormBackward {
   ColumnSumsTo<T, 2> weights;  // dgamma, dbeta
 };
 
-/// For the compiler: with registers for 512 threads two blocks of 256 share a multiprocessor.
+/// Blocks that shall fit on a multiprocessor, for the compiler: 16 warps of the plain form.
 template <class Tile, bool fused>
-inline constexpr int norm_backward_bound =
-    Tile::by_warp && sizeof(typename Tile::T) == 2 && Tile::width > 1 && !fused ? 2 * Tile::block
-                                                                                : Tile::block;
+inline constexpr int norm_backward_blocks =
+    Tile::by_warp && sizeof(typename Tile::T) == 2 && Tile::width > 1 && !fused ? 2 : 1;
 
 /// What a row's dx is made of.
 template <class A> struct NormSlope {
@@ -79,7 +78,7 @@ METTLE_DEVICE NormSlope<A> norm_slope(const NormBackward<T>& a, std::int64_t row
 }
 
 template <class Tile, bool fused, class T = typename Tile::T>
-METTLE_GLOBAL((norm_backward_bound<Tile, fused>))
+METTLE_GLOBAL(Tile::block, (norm_backward_blocks<Tile, fused>))
 void layer_norm_backward_rows(const NormBackward<T> a) {
   using A = typename Tile::A;
   METTLE_SHARED(A, shared, (Tile::template shared_values<2>));

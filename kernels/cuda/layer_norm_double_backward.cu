@@ -19,7 +19,7 @@ void run(const Stream& stream, const DropoutResidualLayerNormDoubleBackwardArgs&
   const bool packs =
       rows_fit_packs<T>(a.columns, {a.s, a.gamma, a.dy, a.ddx, a.ddresidual, a.ddgamma, a.ddbeta,
                                     a.dx2, a.dresidual2, a.dgamma2, a.ddy, a.dds});
-  with_norm_kernel<T>(a.columns, packs, plain, [&]<class Tile, bool fused>() {
+  with_norm_kernel<T, 4096>(a.columns, packs, plain, [&]<class Tile, bool fused>() {
     const GroupRows rows = group_rows<Tile>(stream, a.rows, a.groups, resident<Tile>());
     const StagedSums<T, 1> sums(stream, rows, a.groups, a.columns, Tile::held, {a.dgamma2});
     const NormDoubleBackward<T> args{rows,

@@ -174,7 +174,7 @@ METTLE_DEVICE void norm_double_outputs(const NormDoubleBackward<T>& a, std::int6
 }
 
 template <class Tile, bool fused, class T = typename Tile::T>
-METTLE_GLOBAL(Tile::block)
+METTLE_GLOBAL(Tile::block, 1)
 void layer_norm_double_backward_rows(const NormDoubleBackward<T> a) {
   using A = typename Tile::A;
   METTLE_SHARED(A, shared, (Tile::template shared_values<7>));

@@ -53,7 +53,7 @@ METTLE_DEVICE void add_residual(const NormForward<T>& a, std::int64_t row,
 }
 
 template <class Tile, bool fused, class T = typename Tile::T>
-METTLE_GLOBAL(Tile::block)
+METTLE_GLOBAL(Tile::block, 1)
 void layer_norm_forward_rows(const NormForward<T> a) {
   using A = typename Tile::A;
   METTLE_SHARED(A, shared, (Tile::template shared_values<1>));

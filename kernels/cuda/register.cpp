@@ -9,6 +9,9 @@ void register_kernels() {
   register_cross_entropy();
   register_dropout();
   register_layer_norm();
+  register_linalg();
+  register_matmul();
+  register_optimizer();
 }
 
 }  // namespace mettle::kernels::cuda

@@ -12,5 +12,8 @@ void register_bias_gelu();
 void register_cross_entropy();
 void register_dropout();
 void register_layer_norm();
+void register_linalg();
+void register_matmul();
+void register_optimizer();
 
 }  // namespace mettle::kernels::cuda
