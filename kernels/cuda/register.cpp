@@ -7,6 +7,7 @@ void register_kernels() {
   register_linalg();
   register_matmul();
   register_optimizer();
+  register_random();
 }
 
 }  // namespace mettle::kernels::cuda

@@ -10,5 +10,6 @@ void register_kernels();
 void register_linalg();
 void register_matmul();
 void register_optimizer();
+void register_random();
 
 }  // namespace mettle::kernels::cuda
