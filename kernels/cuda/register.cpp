@@ -12,6 +12,7 @@ void register_kernels() {
   register_linalg();
   register_matmul();
   register_optimizer();
+  register_random();
 }
 
 }  // namespace mettle::kernels::cuda

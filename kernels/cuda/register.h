@@ -15,5 +15,6 @@ void register_layer_norm();
 void register_linalg();
 void register_matmul();
 void register_optimizer();
+void register_random();
 
 }  // namespace mettle::kernels::cuda
