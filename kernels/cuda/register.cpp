@@ -3,6 +3,9 @@
 
 namespace mettle::kernels::cuda {
 
-void register_kernels() {}
+void register_kernels() {
+  register_copy();
+  register_elementwise();
+}
 
 }  // namespace mettle::kernels::cuda

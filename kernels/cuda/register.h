@@ -7,4 +7,8 @@ namespace mettle::kernels::cuda {
 /// METTLE_CUDA, and by programs that run on the emulated device.
 void register_kernels();
 
+void register_copy();
+void register_elementwise();
+void register_elementwise_unary();
+
 }  // namespace mettle::kernels::cuda
