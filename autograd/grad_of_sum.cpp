@@ -26,11 +26,17 @@ SumGradient grad_of_sum(std::int64_t parts, const PartOfSum& part,
                         std::span<const Variable> inputs) {
   METTLE_CHECK(ValueError, parts > 0, "grad_of_sum: {} parts; there must be one at least", parts);
   std::vector<SumGradient> results(static_cast<std::size_t>(parts));
-  parallel_for(parts, 1, [&](std::int64_t begin, std::int64_t end) {
+  const auto run = [&](std::int64_t begin, std::int64_t end) {
     const GradMode on(true);
     for (std::int64_t i = begin; i < end; ++i)
       results[static_cast<std::size_t>(i)] = gradient_of(part(i), i, inputs);
-  });
+  };
+  // A CUDA device has one queue: threads that feed it would only wait for each other.
+  if (inputs.empty() || inputs[0].device() == Device::cpu()) {
+    parallel_for(parts, 1, run);
+  } else {
+    run(0, parts);
+  }
   const NoGrad off;
   SumGradient total = std::move(results[0]);
   for (std::size_t i = 1; i < results.size(); ++i) {

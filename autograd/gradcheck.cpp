@@ -13,7 +13,7 @@ Variables random_cotangents(const Variables& outputs, std::uint64_t seed) {
   Variables us;
   for (const Variable& y : outputs)
     us.push_back(is_floating(y.dtype())
-                     ? normal(y.shape(), generator.next_key(), 0.0, 1.0, y.dtype())
+                     ? normal(y.shape(), generator.next_key(), 0.0, 1.0, y.dtype(), y.device())
                      : Variable());
   return us;
 }
@@ -78,7 +78,7 @@ class Checker {
         std::vector<double> moved = values;
         moved[j] += offset;
         Variables inputs = inputs_;
-        inputs[i] = Variable(Tensor::from(moved, original.shape()));
+        inputs[i] = Variable(Tensor::from(moved, original.shape()).to(original.device()));
         return projected(f_, inputs, us_);
       };
       const double h = options_.step;

@@ -26,17 +26,18 @@ Variable full(const Shape& shape, double value, DType dtype = DType::f32,
               Device device = Device::cpu());
 Variable full_like(const Variable& x, double value);
 /// 0, 1, ..., n - 1 as i64.
-Variable arange(std::int64_t n);
+Variable arange(std::int64_t n, Device device = Device::cpu());
 /// Uniform in [low, high); element i is a function of (key, i).
 Variable uniform(const Shape& shape, PhiloxKey key, double low = 0.0, double high = 1.0,
-                 DType dtype = DType::f32);
+                 DType dtype = DType::f32, Device device = Device::cpu());
 /// Normal, by Box and Muller's transform of uniform numbers.
 Variable normal(const Shape& shape, PhiloxKey key, double mean = 0.0, double deviation = 1.0,
-                DType dtype = DType::f32);
+                DType dtype = DType::f32, Device device = Device::cpu());
 /// Integers of [low, high), i64; high - low is at most 2^32.
-Variable randint(const Shape& shape, PhiloxKey key, std::int64_t low, std::int64_t high);
+Variable randint(const Shape& shape, PhiloxKey key, std::int64_t low, std::int64_t high,
+                 Device device = Device::cpu());
 /// 0, 1, ..., n - 1 in random order, i64.
-Variable permutation(std::int64_t n, PhiloxKey key);
+Variable permutation(std::int64_t n, PhiloxKey key, Device device = Device::cpu());
 
 // ---------------------------------------------------------------------------------------
 // elementwise
@@ -134,6 +135,8 @@ Variable where(const Variable& condition, const Variable& a, const Variable& b);
 
 /// The same value as a new variable: gradients can be taken with respect to one use of x.
 Variable alias(const Variable& x);
+/// A copy on another device, or x itself when it is there; the gradient comes back.
+Variable to(const Variable& x, Device device);
 /// Converts the dtype; the gradient is converted back.
 Variable cast(const Variable& x, DType dtype);
 /// Row-major copy, or x itself when it is so already.

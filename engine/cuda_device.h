@@ -2,6 +2,9 @@
 // the host. Made at the first use of the device.
 #pragma once
 
+#include <atomic>
+
+#include "engine/check.h"
 #include "engine/cuda_allocator.h"
 #include "engine/cuda_driver.h"
 #include "engine/device_fault.h"
@@ -23,6 +26,8 @@ class CudaDevice {
   /// Where kernels of this device note what they found wrong.
   DeviceFault* fault() const { return fault_; }
 
+  /// The name of the operation that was queued last, for errors of the device.
+  void note_operation(const char* name) { last_operation_ = name; }
   /// Until all work of the stream is done; throws what went wrong with it.
   void synchronize(const Stream& stream);
   /// Host memory of any kind to the device. Queued: `from` may change when the call returns.
@@ -41,6 +46,7 @@ class CudaDevice {
   std::byte* stage(std::size_t bytes, const Stream& stream);
   void refuse_capture(const Stream& stream, const char* what);
   void throw_fault();
+  [[noreturn]] void rethrow(const DeviceError& error) const;
 
   std::shared_ptr<CudaDriver> driver_;
   const int index_;
@@ -48,6 +54,7 @@ class CudaDevice {
   Stream compute_, communication_;
   CudaAllocator allocator_;
   DeviceFault* fault_;
+  std::atomic<const char*> last_operation_ = "";
   std::mutex staging_mutex_;
   Staging staging_[2];
   int current_ = 0;

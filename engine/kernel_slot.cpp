@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "engine/check.h"
+#include "engine/cuda_device.h"
 #include "engine/kernel_choice.h"
 
 namespace mettle {
@@ -66,6 +67,16 @@ void KernelSlotBase::throw_no_variant(DeviceType device) const {
   fail<DeviceError>("{}: no {} kernel in this build takes these arguments{}", name_,
                     device == DeviceType::cpu ? "cpu" : "cuda",
                     tried.empty() ? "" : " (" + tried + ")");
+}
+
+void KernelSlotBase::launched(const Stream& stream) const {
+  static const bool wait = [] {
+    const char* text = std::getenv("METTLE_SYNC");
+    return text && std::string_view(text) == "1";
+  }();
+  CudaDevice& device = cuda_device(stream.device);
+  device.note_operation(name_);
+  if (wait && !device.driver().is_capturing(stream)) device.synchronize(stream);
 }
 
 void KernelSlotBase::list() {

@@ -5,7 +5,9 @@
 //
 // Variants are registered by explicit calls, never by static initializers, so that a program that
 // links the static library with plain flags has them all.
-// `METTLE_KERNEL=slot=variant[,slot=variant]` or select() pins one.
+// `METTLE_KERNEL=slot=variant[,slot=variant]` or select() pins one. On a CUDA device kernels are
+// queued; with METTLE_SYNC=1 in the environment each is waited for, so that an error names its
+// operation.
 #pragma once
 
 #include <algorithm>
@@ -64,6 +66,8 @@ class KernelSlotBase {
   virtual void sort() = 0;
   /// Throws DeviceError naming the variants that did not take the arguments.
   [[noreturn]] void throw_no_variant(DeviceType device) const;
+  /// After a kernel was queued: notes which, and waits for it where METTLE_SYNC=1 is set.
+  void launched(const Stream& stream) const;
   const std::string& selected() const { return selected_; }
 
  private:
@@ -108,7 +112,11 @@ template <class Args> class KernelSlot : public KernelSlotBase {
   void operator()(const Stream& stream, const Args& args) {
     ensure_builtin();
     for (const Variant& v : tried_[static_cast<int>(stream.device.type)])
-      if (!v.supports || v.supports(args)) return v.run(stream, args);
+      if (!v.supports || v.supports(args)) {
+        v.run(stream, args);
+        if (stream.device.type != DeviceType::cpu) launched(stream);
+        return;
+      }
     throw_no_variant(stream.device.type);
   }
 

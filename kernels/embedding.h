@@ -52,7 +52,7 @@ struct EmbeddingSparseBackwardArgs {
   const void* ids;           // [n]
   std::int64_t* unique_ids;  // [n], the first *count are written
   void* rows;                // [n, D], the first *count rows are written
-  std::int64_t* count;       // [1]
+  std::int64_t* count;       // [1], in the device's memory like the others
 };
 
 inline Slot<EmbeddingForwardArgs> embedding_forward{"embedding_forward"};

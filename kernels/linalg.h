@@ -24,20 +24,23 @@ inline Slot<TriangleArgs> triangle{"triangle"};
 
 /// L L^T = (A + A^T) / 2 with a lower triangular L, for `batch` dense row-major n x n matrices.
 /// failed[b] is -1, or the first pivot of matrix b that is not positive (or NaN); then l[b] holds
-/// that pivot on its diagonal and is not a factor. Golub and Van Loan, "Matrix computations", 4.2.
+/// that pivot on its diagonal and is not a factor. On the CPU the caller looks at failed; on
+/// another device the next synchronisation throws the ValueError. Golub and Van Loan, "Matrix
+/// computations", 4.2.
 struct CholeskyArgs {
   DType dtype;  // f64 f32
   std::int64_t batch, n;
   const void* a;
   void* l;
-  std::int64_t* failed;  // [batch]
+  std::int64_t* failed;  // [batch], in the device's memory
 };
 
 inline Slot<CholeskyArgs> cholesky{"cholesky"};
 
 /// X[b] = T[b]^-1 B[b] for every index b of `batch`; T (n, n) triangular, B and X (n, columns), X
 /// dense row-major. Strides in elements, 0 shares a matrix. Only the named triangle of T is read.
-/// A zero on T's diagonal is a ValueError, thrown before anything is written.
+/// A zero on T's diagonal is a ValueError, thrown before anything is written; on another device than
+/// the CPU by the next synchronisation.
 struct TriangularSolveArgs {
   DType dtype;  // f64 f32
   Triangle triangle;

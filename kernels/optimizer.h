@@ -75,7 +75,7 @@ struct GlobalNormArgs {
   DType dtype;                // f64, f32, bf16 or f16; DTypeError otherwise
   const NormTensor* tensors;  // [count]
   std::int64_t count;
-  double* norm;  // [1]
+  double* norm;  // [1], in the device's memory; the list of tensors is the host's
 };
 
 inline Slot<AdamStepArgs> adam_step{"adam_step"};

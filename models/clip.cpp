@@ -29,10 +29,10 @@ double gradient_norm(std::span<const Variable> gradients) {
     for (const Variable& g : dense)
       if (g.dtype() == dtype) tensors.push_back({g.value().data(), g.numel()});
     if (tensors.empty()) continue;
-    double norm = 0;
-    kernels::global_norm(current_stream(dense[0].device()),
-                         {dtype, tensors.data(), std::ssize(tensors), &norm});
-    total = std::hypot(total, norm);
+    const Tensor norm = Tensor::empty({1}, DType::f64, dense[0].device());
+    kernels::global_norm(current_stream(norm.device()),
+                         {dtype, tensors.data(), std::ssize(tensors), norm.data<double>()});
+    total = std::hypot(total, norm.item());
   }
   return total;
 }

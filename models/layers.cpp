@@ -115,8 +115,8 @@ Variable Embedding::operator()(const Params& params, const Variable& ids) const 
   const Variable all = cast(ids, DType::i64);
   const Variable valid = where(greater_equal(all, full_like(all, static_cast<double>(rows))),
                                full_like(all, static_cast<double>(tasks * rows)), all);
-  const Variable start =
-      mul(reshape(arange(tasks), shape), full({}, static_cast<double>(rows), DType::i64));
+  const Variable start = mul(reshape(arange(tasks, ids.device()), shape),
+                             full({}, static_cast<double>(rows), DType::i64, ids.device()));
   Variable moved = add(valid, start);
   if (padding_id_ >= 0)
     moved = where(equal(all, full_like(all, static_cast<double>(padding_id_))), all, moved);

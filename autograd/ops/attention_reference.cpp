@@ -28,8 +28,9 @@ Variable valid_scores(const Variable& scores, const Variable& mask,
   }
   if (options.causal) {
     const std::int64_t queries = scores.size(-2), keys = scores.size(-1);
-    const Variable last_seen = add(arange(queries), static_cast<double>(keys - queries));
-    also(greater_equal(reshape(last_seen, {queries, 1}), arange(keys)));
+    const Variable last_seen =
+        add(arange(queries, scores.device()), static_cast<double>(keys - queries));
+    also(greater_equal(reshape(last_seen, {queries, 1}), arange(keys, scores.device())));
   }
   return valid ? greater(valid, full({}, 0.0, dtype, scores.device())) : valid;
 }
@@ -57,7 +58,7 @@ Variable reference::attention(const Variable& q, const Variable& k, const Variab
   const Variable mask = options.mask ? cast(options.mask.detach(), wide) : Variable();
   const Variable valid = valid_scores(scores, mask, options);
   if (mask) {
-    const Variable zero = full({}, 0.0, wide, q.device());
+    const Variable zero = full({}, 0.0, wide, scores.device());
     scores = scores + where(greater(mask, add(zero, excluded)), mask, zero);
   }
   Variable weights = k.size(-2) == 0 ? scores : probabilities(scores, valid);

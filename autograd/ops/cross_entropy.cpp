@@ -41,12 +41,13 @@ struct CrossEntropy {
 
 /// The classes that are the target of each row: bool (..., C).
 Variable is_target(const Variable& target, std::int64_t classes) {
-  return equal(unsqueeze(cast(target, DType::i64), -1), arange(classes));
+  return equal(unsqueeze(cast(target, DType::i64), -1), arange(classes, target.device()));
 }
 
 Variable is_counted(const Variable& target, const CrossEntropyOptions& options) {
-  const Tensor ignored = Tensor::from(std::vector<std::int64_t>{options.ignore_index}, {});
-  return not_equal(cast(target, DType::i64), Variable(ignored));
+  const Variable ignored =
+      full({}, static_cast<double>(options.ignore_index), DType::i64, target.device());
+  return not_equal(cast(target, DType::i64), ignored);
 }
 
 }  // namespace
@@ -62,6 +63,8 @@ void ops::check_class_targets(const Variable& target, const Variable& x,
                "{}: target {} does not fit {}; it has one class for each index of all axes but the "
                "last",
                operation, to_string(target.shape()), to_string(x.shape()));
+  METTLE_CHECK(ValueError, std::abs(static_cast<double>(options.ignore_index)) <= 0x1p53,
+               "{}: ignore_index is {}, beyond 2^53", operation, options.ignore_index);
   METTLE_CHECK(ValueError, options.label_smoothing >= 0 && options.label_smoothing <= 1,
                "{}: label_smoothing is {}, outside [0, 1]", operation, options.label_smoothing);
 }

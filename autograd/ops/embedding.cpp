@@ -68,12 +68,13 @@ SparseGradient sparse_rows(const Variable& d_rows, const Variable& ids, std::int
   const std::int64_t width = r.size(-1);
   const Tensor unique = Tensor::empty({i.numel()}, DType::i64, r.device());
   const Tensor rows = Tensor::empty({i.numel(), width}, r.dtype(), r.device());
-  std::int64_t count = 0;
+  const Tensor count = Tensor::empty({1}, DType::i64, r.device());
   kernels::embedding_sparse_backward(
       current_stream(r.device()),
       {r.dtype(), i.dtype(), i.numel(), table_rows, width, padding_id, r.data(), i.data(),
-       static_cast<std::int64_t*>(unique.data()), rows.data(), &count});
-  return {unique.slice(0, 0, count), rows.slice(0, 0, count)};
+       static_cast<std::int64_t*>(unique.data()), rows.data(), count.data<std::int64_t>()});
+  const auto touched = static_cast<std::int64_t>(count.item());
+  return {unique.slice(0, 0, touched), rows.slice(0, 0, touched)};
 }
 
 }  // namespace mettle

@@ -10,6 +10,12 @@ Variable alias(const Variable& x) {
   return record("alias", x.value(), {&x}, [](const Backward& g) -> Variables { return {g.dy()}; });
 }
 
+Variable to(const Variable& x, Device device) {
+  if (x.device() == device) return x;
+  return record("to", x.value().to(device), {&x},
+                [from = x.device()](const Backward& g) -> Variables { return {to(g.dy(), from)}; });
+}
+
 Variable cast(const Variable& x, DType dtype) {
   if (x.dtype() == dtype) return x;
   const Tensor y = Tensor::empty(x.shape(), dtype, x.device());

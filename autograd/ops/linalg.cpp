@@ -37,27 +37,29 @@ Variable triangle_of(const char* name, Triangle triangle, const Variable& x,
   });
 }
 
+void throw_failed(const Tensor& a, const Tensor& factors, const Tensor& failed) {
+  for (std::int64_t m = 0; m < failed.numel(); ++m) {
+    const std::int64_t pivot = failed.data<std::int64_t>()[m];
+    if (pivot < 0) continue;
+    fail<ValueError>(
+        "cholesky: matrix {} of {} is not positive definite: pivot {} is {}; add a multiple of the "
+        "identity",
+        m, describe(a), pivot,
+        factors.slice(0, m, m + 1).slice(1, pivot, pivot + 1).slice(2, pivot, pivot + 1).item());
+  }
+}
+
 Tensor cholesky_factor(const Tensor& matrices) {
   check_square(matrices, "cholesky");
   const Tensor a = ops::dense(matrices);
   Tensor l = Tensor::empty(a.shape(), a.dtype(), a.device());
   const std::int64_t n = a.size(-1);
   if (a.numel() == 0) return l;
-  std::vector<std::int64_t> failed(static_cast<std::size_t>(a.numel() / (n * n)));
-  kernels::cholesky(
-      current_stream(a.device()),
-      {a.dtype(), static_cast<std::int64_t>(failed.size()), n, a.data(), l.data(), failed.data()});
-  for (std::size_t m = 0; m < failed.size(); ++m) {
-    const std::int64_t pivot = failed[m];
-    if (pivot < 0) continue;
-    const Tensor factor = l.view({static_cast<std::int64_t>(failed.size()), n, n});
-    const auto at = static_cast<std::int64_t>(m);
-    fail<ValueError>(
-        "cholesky: matrix {} of {} is not positive definite: pivot {} is {}; add a multiple of the "
-        "identity",
-        m, describe(a), pivot,
-        factor.slice(0, at, at + 1).slice(1, pivot, pivot + 1).slice(2, pivot, pivot + 1).item());
-  }
+  const std::int64_t batch = a.numel() / (n * n);
+  const Tensor failed = Tensor::empty({batch}, DType::i64, a.device());
+  kernels::cholesky(current_stream(a.device()),
+                    {a.dtype(), batch, n, a.data(), l.data(), failed.data<std::int64_t>()});
+  if (a.device() == Device::cpu()) throw_failed(a, l.view({batch, n, n}), failed);
   return l;
 }
 

@@ -11,8 +11,9 @@
 #include "engine/half.h"
 #include "kernels/cuda/device_types.cuh"
 
-// A kernel for blocks of at most so many threads: METTLE_GLOBAL(256) void name(...) { ... }.
-#define METTLE_GLOBAL(max_threads) __global__ __launch_bounds__(max_threads)
+// A kernel for blocks of at most so many threads: METTLE_GLOBAL(256) void name(...) { ... }. A second
+// number is the blocks that shall fit on a multiprocessor, which bounds the registers.
+#define METTLE_GLOBAL(...) __global__ __launch_bounds__(__VA_ARGS__)
 #define METTLE_DEVICE __device__ __forceinline__
 #define METTLE_UNROLL _Pragma("unroll")
 // T* name: `count` elements that the block shares. Raw bytes, because shared variables are not

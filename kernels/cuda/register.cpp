@@ -6,6 +6,9 @@ namespace mettle::kernels::cuda {
 void register_kernels() {
   register_copy();
   register_elementwise();
+  register_linalg();
+  register_matmul();
+  register_optimizer();
 }
 
 }  // namespace mettle::kernels::cuda

@@ -10,5 +10,8 @@ void register_kernels();
 void register_copy();
 void register_elementwise();
 void register_elementwise_unary();
+void register_linalg();
+void register_matmul();
+void register_optimizer();
 
 }  // namespace mettle::kernels::cuda

@@ -14,7 +14,7 @@
 #include "kernels/cuda/device_types.cuh"
 #include "kernels/emulation/runtime.h"
 
-#define METTLE_GLOBAL(max_threads) inline
+#define METTLE_GLOBAL(...) inline
 #define METTLE_DEVICE inline
 #define METTLE_UNROLL
 // A type cannot stand in parentheses. NOLINTBEGIN(bugprone-macro-parentheses)

@@ -28,6 +28,13 @@ Oracle reshaped(const std::function<Shape(const Shape&)>& shape) {
 std::vector<OpRow> layout_rows() {
   const auto same = [](const Shape& s) { return s; };
   return {
+      {"to",
+       "",
+       {{2, 3}},
+       {{0, 3}},
+       {{150, 300}},
+       [](In i) { return Variables{to(i[0], Device::cpu())}; },
+       reshaped(same)},
       {"cast",
        "",
        {{2, 3}},

@@ -308,7 +308,7 @@ Grid substitute(const Grid& t, const Grid& b) {
 }
 
 /// Shifts the diagonals so that the matrices are well-conditioned.
-Variable steady(const Variable& x) { return x + eye(x.size(-1), x.dtype()) * 4.0; }
+Variable steady(const Variable& x) { return x + eye(x.size(-1), x.dtype(), x.device()) * 4.0; }
 Grid steady(const Grid& x) {
   return make_grid(x.shape,
                    [&](const Dims& at) { return x.at(at) + (at.at(-1) == at.at(-2) ? 4.0 : 0.0); });

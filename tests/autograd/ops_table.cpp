@@ -52,7 +52,7 @@ Variable index_pattern(const Shape& shape, std::int64_t limit) {
   std::vector<std::int64_t> values;
   for (std::int64_t i = 0; i < numel(shape); ++i)
     values.push_back((i * i * 7 + i * 3 + 1) % std::max<std::int64_t>(limit, 1));
-  return Variable(Tensor::from(values, shape));
+  return Variable(Tensor::from(values, shape).to(current_device()));
 }
 
 }  // namespace mettle::test
