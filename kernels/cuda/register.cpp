@@ -4,7 +4,6 @@
 namespace mettle::kernels::cuda {
 
 void register_kernels() {
-void register_kernels() {
   register_bce_with_logits();
   register_bias_gelu();
   register_copy();
@@ -12,7 +11,6 @@ void register_kernels() {
   register_dropout();
   register_elementwise();
   register_layer_norm();
-}
   register_linalg();
   register_matmul();
   register_optimizer();
