@@ -6,6 +6,7 @@ namespace mettle::kernels::cuda {
 void register_kernels() {
   register_linalg();
   register_matmul();
+  register_matmul_mma();
   register_optimizer();
   register_random();
 }

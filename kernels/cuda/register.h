@@ -9,6 +9,7 @@ void register_kernels();
 
 void register_linalg();
 void register_matmul();
+void register_matmul_mma();
 void register_optimizer();
 void register_random();
 
