@@ -7,11 +7,26 @@ if(PROJECT_IS_TOP_LEVEL)
   set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 endif()
 
+# CUDA kernels for GPUs. Architectures are asked for by name: 90a, which has wgmma, is not part of what -arch=sm_90a
+# compiles beside it.
+set(METTLE_CUDA_ARCHITECTURES 80 90a 100 120 CACHE STRING "Compute capabilities that METTLE_CUDA builds for")
 if(METTLE_CUDA)
-  message(FATAL_ERROR
-    "METTLE_CUDA=ON: this version of Mettle has no CUDA kernels yet, so there is nothing that this option could "
-    "build. CUDA is a device in the types only; computing on it throws DeviceError. Configure with METTLE_CUDA=OFF "
-    "(preset cpu).")
+  if(METTLE_SANITIZE)
+    message(FATAL_ERROR "METTLE_CUDA=ON with METTLE_SANITIZE: nvcc has no sanitizers. Use compute-sanitizer on a CUDA build.")
+  endif()
+  find_program(CMAKE_CUDA_COMPILER nvcc PATHS /usr/local/cuda/bin ENV CUDA_PATH PATH_SUFFIXES bin)
+  if(NOT CMAKE_CUDA_COMPILER)
+    message(FATAL_ERROR "METTLE_CUDA=ON needs nvcc of CUDA 13: put it on PATH or set CUDA_PATH. Without it use the preset cpu.")
+  endif()
+  set(CMAKE_CUDA_ARCHITECTURES OFF)
+  enable_language(CUDA)
+  find_package(CUDAToolkit REQUIRED)
+  set(CMAKE_CUDA_STANDARD 20)
+  set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+  set(METTLE_CUDA_FLAGS -Xcompiler=-Wall,-Wextra,-fno-strict-aliasing)
+  foreach(architecture IN LISTS METTLE_CUDA_ARCHITECTURES)
+    list(APPEND METTLE_CUDA_FLAGS "SHELL:-gencode arch=compute_${architecture},code=sm_${architecture}")
+  endforeach()
 endif()
 
 if(METTLE_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
@@ -57,8 +72,8 @@ include(MettleDependencies)
 
 add_library(mettle_options INTERFACE)
 target_compile_features(mettle_options INTERFACE cxx_std_20)
-target_compile_options(mettle_options INTERFACE -fopenmp-simd -Wall -Wextra -Wpedantic -Wshadow
-                                                $<$<BOOL:${METTLE_WERROR}>:-Werror>)
+set(warnings -fopenmp-simd -Wall -Wextra -Wpedantic -Wshadow $<$<BOOL:${METTLE_WERROR}>:-Werror>)
+target_compile_options(mettle_options INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${warnings}>")
 # g++ 12 takes "text" + std::string for an overlapping copy (GCC bug 105651).
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   target_compile_options(mettle_options INTERFACE -Wno-restrict)

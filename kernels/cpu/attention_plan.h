@@ -1,5 +1,5 @@
-// What the attention kernels of the CPU share apart from arithmetic: checks, the cut into tasks,
-// and aligned work buffers. The cut depends on the problem only, so results do not depend on
+// What the attention kernels of the CPU share apart from arithmetic: the cut into tasks and aligned
+// work buffers. The cut depends on the problem only, so results do not depend on
 // threads.
 #pragma once
 
@@ -10,15 +10,9 @@
 
 #include "engine/check.h"
 #include "kernels/attention.h"
+#include "kernels/cpu/attention_check.h"
 
 namespace mettle::kernels::cpu::attention {
-
-/// Throw before any work: ShapeError, DTypeError or ValueError for sizes, a dtype or a dropout
-/// probability that make no sense, ValueError for a null operand that must be read. `operation`
-/// begins the message.
-void check_call(const AttentionForwardArgs& args, const char* operation);
-void check_call(const AttentionBackwardArgs& args, const char* operation);
-void check_call(const AttentionDoubleBackwardArgs& args, const char* operation);
 
 /// Query rows [first, last) of head (b, h).
 struct Stretch {

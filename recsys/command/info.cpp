@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "engine/cuda_driver.h"
 #include "engine/kernel_slot.h"
 #include "engine/parallel.h"
 #include "kernels/builtin.h"
@@ -48,13 +49,27 @@ ordered_json kernel_slots() {
   return out;
 }
 
+ordered_json devices() {
+  ordered_json all = {{{"name", "cpu"}, {"model", cpu_name()}}};
+  for (int i = 0; i < cuda_driver().device_count(); ++i) {
+    const CudaDeviceInfo gpu = cuda_driver().info(i);
+    all.push_back({{"name", to_string(Device::cuda(i))},
+                   {"model", gpu.name},
+                   {"capability", fmt::format("{}.{}", gpu.major, gpu.minor)},
+                   {"multiprocessors", gpu.multiprocessors},
+                   {"memory_bytes", gpu.memory_bytes}});
+  }
+  return all;
+}
+
 ordered_json collect() {
   return {{"version", kVersion},
           {"commit", kCommit},
           {"build", kBuildType},
           {"compiler", compiler_version()},
-          {"devices", {{{"name", "cpu"}, {"model", cpu_name()}}}},
-          {"cuda", nullptr},
+          {"devices", devices()},
+          {"no_cuda", cuda_driver().device_count() == 0 ? ordered_json(cuda_driver().absence())
+                                                        : ordered_json(nullptr)},
           {"cores", std::thread::hardware_concurrency()},
           {"threads", threads()},
           {"simd", kernels::simd_level()},
@@ -96,8 +111,12 @@ void print_text(const ordered_json& info) {
   line("mettle", fmt::format("{}, commit {}, {} build, {}", info["version"].get<std::string>(),
                              info["commit"].get<std::string>(), info["build"].get<std::string>(),
                              info["compiler"].get<std::string>()));
-  line("devices", "cpu: " + info["devices"][0]["model"].get<std::string>());
-  line("", "cuda: none; this build has no CUDA kernels");
+  std::string_view title = "devices";
+  for (const ordered_json& device : info["devices"]) {
+    line(title, device["name"].get<std::string>() + ": " + device["model"].get<std::string>());
+    title = "";
+  }
+  if (info["no_cuda"].is_string()) line("", "cuda: none; " + info["no_cuda"].get<std::string>());
   line("threads",
        fmt::format("{} of {} cores", info["threads"].get<int>(), info["cores"].get<int>()));
   line("SIMD", info["simd"].get<std::string>());

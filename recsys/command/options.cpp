@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "engine/cuda_driver.h"
 #include "engine/kernel_choice.h"
 #include "engine/kernel_slot.h"
 #include "engine/parallel.h"
@@ -23,8 +24,10 @@ constexpr int kMaxThreads = 1024;
 void check_device(const std::string& device) {
   if (device == "cpu") return;
   if (device == "cuda" || device.starts_with("cuda:"))
-    fail<InputError>("--device {}: this build of Mettle has no CUDA kernels; use --device cpu",
-                     device);
+    fail<InputError>("--device {}: {}", device,
+                     cuda_driver().device_count() == 0
+                         ? cuda_driver().absence()
+                         : "the commands of this version compute on the cpu; use --device cpu");
   fail<InputError>("--device {}: unknown device; there are: cpu, cuda, cuda:N", device);
 }
 
@@ -51,8 +54,7 @@ void add_machine_options(CLI::App& subcommand, MachineOptions& options) {
                   "the same bits for any number")
       ->check(CLI::Range(1, kMaxThreads))
       ->type_name("N");
-  subcommand
-      .add_option("--device", options.device, "cpu; cuda and cuda:N need a build with CUDA kernels")
+  subcommand.add_option("--device", options.device, "cpu")
       ->capture_default_str()
       ->type_name("NAME");
 }

@@ -63,9 +63,9 @@ TEST(Usage, MistakesExitWith2AndSayWhatIsMeant) {
        "--heads 5: must divide --dim 32"},
       {{"evaluate", "--data", data, "--model", data}, "is a folder; give the file, as in"},
       {{"info", "--model", out}, "no such file; `mettle train` leaves model.safetensors"},
-      {{"evaluate", "--data", data, "--device", "cuda", "--out", out}, "no CUDA kernels"},
+      {{"evaluate", "--data", data, "--device", "cuda", "--out", out}, "no CUDA back end"},
       {{"evaluate", "--data", data, "--device", "tpu", "--out", out}, "unknown device"},
-      {{"info", "--device", "cuda:1"}, "no CUDA kernels"},
+      {{"info", "--device", "cuda:1"}, "no CUDA back end"},
       {{"info", "--threads", "0"}, "--threads"},
   };
   for (const Usage& row : rows) {

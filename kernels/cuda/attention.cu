@@ -1,0 +1,61 @@
+// Enters the CUDA variants of the attention kernels into their slots.
+#include "kernels/cuda/attention_call.h"
+
+namespace mettle::kernels::cuda {
+namespace {
+
+constexpr int simt_dims = 256;
+
+template <class Args> bool simt_takes(const Args& args) {
+  const AttentionProblem& p = args.problem;
+  return p.head_dim <= simt_dims && p.value_dim <= simt_dims && attention_counts_fit(p);
+}
+
+// ---- mma ----------------------------------------------------------------------------------------
+constexpr int mma_dims = 128;
+
+// Whether rows of 16-bit elements begin at multiples of 16 bytes.
+template <class Pointer> bool packs(const AttentionOperand<Pointer>& x) {
+  return reinterpret_cast<std::uintptr_t>(x.data) % 16 == 0 && x.batch % 8 == 0 &&
+         x.head % 8 == 0 && x.row % 8 == 0;
+}
+
+bool mma_takes_problem(const AttentionProblem& p) {
+  const auto dims_fit = [](std::int64_t d) { return d > 0 && d <= mma_dims && d % 8 == 0; };
+  return (p.dtype == DType::bf16 || p.dtype == DType::f16) && dims_fit(p.head_dim) &&
+         dims_fit(p.value_dim) && p.scale > 0 && attention_counts_fit(p);
+}
+
+bool mma_takes(const AttentionForwardArgs& a) {
+  return mma_takes_problem(a.problem) && packs(a.q) && packs(a.k) && packs(a.v) && packs(a.out);
+}
+
+bool mma_takes(const AttentionBackwardArgs& a) {
+  return mma_takes_problem(a.problem) && packs(a.q) && packs(a.k) && packs(a.v) && packs(a.out) &&
+         packs(a.dout) && packs(a.dq) && packs(a.dk) && packs(a.dv) && a.out.data;
+}
+
+bool mma_takes(const AttentionDoubleBackwardArgs& a) {
+  return mma_takes_problem(a.problem) && packs(a.q) && packs(a.k) && packs(a.v) && packs(a.dout) &&
+         packs(a.ddq) && packs(a.ddk) && packs(a.ddv) && packs(a.dq2) && packs(a.dk2) &&
+         packs(a.dv2) && packs(a.ddout);
+}
+
+}  // namespace
+
+void register_attention() {
+  constexpr auto cuda = DeviceType::cuda;
+  constexpr const char* simt = "head dims up to 256, fewer than 2^31 rows and tiles";
+  attention_forward.add({"simt", cuda, 10, simt_takes, attention_forward_simt, simt});
+  constexpr const char* mma =
+      "bf16 or f16, head dims that are multiples of 8 up to 128, rows aligned to 16 bytes, scale > "
+      "0";
+  attention_forward.add({"mma", cuda, 20, mma_takes, attention_forward_mma, mma});
+  attention_backward.add({"simt", cuda, 10, simt_takes, attention_backward_simt, simt});
+  attention_backward.add({"mma", cuda, 20, mma_takes, attention_backward_mma, mma});
+  attention_double_backward.add(
+      {"simt", cuda, 10, simt_takes, attention_double_backward_simt, simt});
+  attention_double_backward.add({"mma", cuda, 20, mma_takes, attention_double_backward_mma, mma});
+}
+
+}  // namespace mettle::kernels::cuda

@@ -1,0 +1,375 @@
+// Attention double backward by mma.sync, in three kernels without atomics. Symbols as in
+// attention_simt_double_backward.cuh: x, y, w = ddq, ddk, ddv; absent ones are tiles of zeros.
+//   tangent: a block owns query rows    ddout = (Z o P o (U - u)) v + (Z o P) w, and u, D, Dd
+//   queries: a block owns query rows    dq2 = tau (F k + E y)
+//   keys:    a block owns keys          dk2 = tau (F^T q + E^T x), dv2 = (Z o P o (U - u))^T dout
+// The tangent alone is the forward-mode derivative of attention (no dout, no statistics). It sums
+// Z o P o (U - c), with c a row's mean of U over the first tile of keys, so that a common offset of
+// U is gone before P o U is rounded to 16 bits, and the output in f32, which makes D, ddout and Dd
+// independent of how `out` was rounded.
+//
+// Products of 2 Nq Nk D FLOP per head: 6 + 7 + 8 = 21, three exponentials per score. Making dq2 in
+// the first sweep by late centring would take 18, but three accumulators of D columns, and products
+// of U before u is known; with dq2 added up by atomics it is 16 (6 + 10). Products that share a
+// right operand read it once. Bytes: 12 N D halves as the problem demands, 16 per row of
+// statistics, the other side from L2. Prediction, not measured, for an H100 at D = 64 and N >=
+// 2048: 220 to 260 TF/s, that is 3.0 to 3.4 times the time of the first backward of
+// attention_mma_backward.cuh.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cuda/attention_mask.cuh"
+#include "kernels/cuda/attention_mma_mask.cuh"
+#include "kernels/cuda/attention_mma_tile.cuh"
+#include "kernels/cuda/device.cuh"
+
+namespace mettle::kernels::cuda {
+
+/// Of a query row: lse in units of ln 2 (+inf: no valid key), D, u, Dd.
+struct alignas(16) MmaTangentStatistics {
+  float lse;
+  float d;
+  float u;
+  float dd;
+};
+
+/// An absent cotangent has another operand's data and `has_*` false.
+struct MmaDoubleOperands {
+  AttentionIn q, k, v, dout, ddq, ddk, ddv;
+  bool has_ddq, has_ddk, has_ddv;
+  const float* lse;
+  AttentionOut dq2, dk2, dv2, ddout;
+  MmaTangentStatistics* statistics;  // (B, H, Nq): the tangent writes them, the others read them
+};
+
+/// Tiles of k, y, v, w of a block that owns query rows, two stages of each.
+template <class Shape> struct MmaDoubleKeyTiles {
+  using T = typename Shape::T;
+  T *k, *y, *v, *w;
+  METTLE_DEVICE void take(dev::SharedCarver& carver) {
+    k = carver.take<T>(2 * Shape::block_size);
+    y = carver.take<T>(2 * Shape::block_size);
+    v = carver.take<T>(2 * Shape::block_size);
+    w = carver.take<T>(2 * Shape::block_size);
+  }
+  METTLE_DEVICE void load(const AttentionCall<float>& call, const MmaDoubleOperands& x,
+                          const AttentionHead& head, int key, int stage) {
+    constexpr int rows = Shape::block;
+    const int at = stage * Shape::block_size, keys = call.keys;
+    mma_load<Shape, rows>(k + at, x.k, head, key, keys, call.head_dim);
+    mma_load<Shape, rows>(y + at, x.ddk, head, key, x.has_ddk ? keys : 0, call.head_dim);
+    mma_load<Shape, rows>(v + at, x.v, head, key, keys, call.value_dim);
+    mma_load<Shape, rows>(w + at, x.ddv, head, key, x.has_ddv ? keys : 0, call.value_dim);
+  }
+};
+
+/// s = q k^T, u = x k^T + q y^T of the warp's rows.
+template <class Shape>
+METTLE_DEVICE void mma_scores_and_tangents(typename Shape::Scores& s, typename Shape::Scores& u,
+                                           const typename Shape::T* q, const typename Shape::T* x,
+                                           const typename Shape::T* k, const typename Shape::T* y) {
+  mma_add_two_scores<Shape>(s, q, u, x, k);
+  mma_add_scores<Shape>(u, q, y);
+}
+
+// ---- tangent ------------------------------------------------------------------------------------
+// What a lane sums of its query rows.
+template <class Shape> struct MmaTangentRows {
+  typename Shape::Columns out = {}, ddout = {};  // ddout + (u - c) out
+  float lse[Shape::row_tiles][2] = {};
+  float u[Shape::row_tiles][2] = {};  // this lane's part of u - c
+  float centre[Shape::row_tiles][2] = {};
+};
+
+// s, u = masked scores and U / tau of a tile -> Z o P, Z o P o (U - c).
+template <class Shape, bool Extras>
+METTLE_DEVICE void mma_tangent_weights(typename Shape::Scores& s, typename Shape::Scores& u,
+                                       MmaTangentRows<Shape>& rows, bool first_tile,
+                                       const AttentionCall<float>& call, const AttentionHead& head,
+                                       int query, int key) {
+  const float factor = mma_factor<Extras>(call);
+  mma_each_row<Shape>([&](int m, int h) {
+    if (first_tile) {
+      float sum = 0;
+      METTLE_UNROLL
+      for (int n = 0; n < Shape::column_tiles; ++n) sum += u[m][n][2 * h] + u[m][n][2 * h + 1];
+      rows.centre[m][h] = mma_row_sum(sum) * call.scale / Shape::block;
+    }
+    METTLE_UNROLL
+    for (int n = 0; n < Shape::column_tiles; ++n) METTLE_UNROLL
+    for (int e = 2 * h; e < 2 * h + 2; ++e) {
+      s[m][n][e] = dev::fast_exp2(s[m][n][e] * factor - rows.lse[m][h]);
+      u[m][n][e] = u[m][n][e] * call.scale - rows.centre[m][h];
+      rows.u[m][h] += s[m][n][e] * u[m][n][e];
+    }
+  });
+  if (Extras && call.drops) {
+    MmaDropout<Shape, false> dropout;
+    dropout.draw(call, head, query, key);
+    dropout.apply(s, call.kept);
+  }
+  mma_each<Shape>([&](int m, int n, int e) { u[m][n][e] *= s[m][n][e]; });
+}
+
+// Finishes ddout, and writes u, D, Dd when there is a place for them.
+template <class Shape>
+METTLE_DEVICE void mma_finish_tangent(MmaTangentRows<Shape>& rows, const AttentionCall<float>& call,
+                                      const AttentionHead& head, const MmaDoubleOperands& x,
+                                      int query) {
+  using T = typename Shape::T;
+  mma_each_row<Shape>([&](int m, int h) {
+    const float u = mma_row_sum(rows.u[m][h]);
+    const int row = query + mma_row() + 16 * m + 8 * h;
+    const bool reads = x.statistics && row < call.queries;
+    const T* g = static_cast<const T*>(x.dout.data);
+    if (reads) g += head.offset(x.dout) + row * x.dout.row;
+    float d = 0, dd = 0;
+    METTLE_UNROLL
+    for (int n = 0; n < Shape::dims / 8; ++n) METTLE_UNROLL
+    for (int e = 0; e < 2; ++e) {
+      const float out = rows.out[m][n][2 * h + e];
+      float& ddout = rows.ddout[m][n][2 * h + e];
+      ddout -= u * out;
+      const int c = 8 * n + mma_column() + e;
+      if (!reads || c >= call.value_dim) continue;
+      d += dev::to_float(g[c]) * out;
+      dd += dev::to_float(g[c]) * ddout;
+    }
+    d = mma_row_sum(d);
+    dd = mma_row_sum(dd);
+    if (reads && mma_column() == 0)
+      x.statistics[head.index * call.queries + row] = {rows.lse[m][h], d, u + rows.centre[m][h],
+                                                       dd};
+  });
+}
+
+/// Grid: query tiles x heads, tiles fastest and, with a causal mask, the longest first.
+template <class Shape, bool Extras>
+METTLE_GLOBAL(Shape::threads)
+void attention_mma_tangent(const AttentionCall<float> call, const MmaDoubleOperands x,
+                           const int tiles) {
+  using T = typename Shape::T;
+  dev::SharedCarver carver;
+  T* const q = carver.take<T>(Shape::own_size);
+  T* const ddq = carver.take<T>(Shape::own_size);
+  MmaDoubleKeyTiles<Shape> keys;
+  keys.take(carver);
+  const AttentionHead head = attention_head(dev::block_index().x / tiles, call.heads);
+  const int tile = dev::block_index().x % tiles;
+  const int first = (call.causal ? tiles - 1 - tile : tile) * Shape::rows;
+  const int seen = call.visible(dev::minimum(first + Shape::rows, call.queries) - 1);
+  const int own = dev::warp_index() * Shape::warp_rows * Shape::pitch;
+  const int query = first + dev::warp_index() * Shape::warp_rows;
+  if (seen > 0) {
+    mma_load<Shape, Shape::rows>(q, x.q, head, first, call.queries, call.head_dim);
+    mma_load<Shape, Shape::rows>(ddq, x.ddq, head, first, x.has_ddq ? call.queries : 0,
+                                 call.head_dim);
+    keys.load(call, x, head, 0, 0);
+  }
+  dev::commit_copies();
+  MmaTangentRows<Shape> rows;
+  mma_each_row<Shape>([&](int m, int h) {
+    rows.lse[m][h] = attention_row_lse(call, head, x.lse, query + mma_row() + 16 * m + 8 * h);
+  });
+  const int whole = dev::minimum(call.visible(first), call.keys);
+  for (int key = 0, stage = 0; key < seen; key += Shape::block, stage ^= 1) {
+    dev::wait_copies<0>();
+    dev::sync_block();  // the tile is in, and nobody reads the one before
+    if (key + Shape::block < seen) keys.load(call, x, head, key + Shape::block, stage ^ 1);
+    dev::commit_copies();
+    const int at = stage * Shape::block_size;
+    typename Shape::Scores s = {}, u = {};
+    mma_scores_and_tangents<Shape>(s, u, q + own, ddq + own, keys.k + at, keys.y + at);
+    mma_mask_queries<Shape, Extras>(s, call, head, query, key, key + Shape::block <= whole);
+    mma_tangent_weights<Shape, Extras>(s, u, rows, key == 0, call, head, query, key);
+    mma_add_two_columns<Shape>(rows.out, s, rows.ddout, u, keys.v + at);
+    mma_add_columns<Shape>(rows.ddout, s, keys.w + at);
+  }
+  dev::wait_copies<0>();
+  mma_finish_tangent<Shape>(rows, call, head, x, query);
+  dev::sync_block();  // every warp's copies of q are in, should there be no key
+  if (x.ddout.data)
+    mma_store<Shape>(rows.ddout, 1.0f, q + own, x.ddout, head, query, call.queries, call.value_dim);
+}
+
+// ---- queries ------------------------------------------------------------------------------------
+/// Grid as the tangent's. dq2 is wanted.
+template <class Shape, bool Extras>
+METTLE_GLOBAL(Shape::threads)
+void attention_mma_double_queries(const AttentionCall<float> call, const MmaDoubleOperands x,
+                                  const int tiles) {
+  using T = typename Shape::T;
+  dev::SharedCarver carver;
+  T* const q = carver.take<T>(Shape::own_size);
+  T* const ddq = carver.take<T>(Shape::own_size);
+  T* const g = carver.take<T>(Shape::own_size);
+  MmaDoubleKeyTiles<Shape> keys;
+  keys.take(carver);
+  const AttentionHead head = attention_head(dev::block_index().x / tiles, call.heads);
+  const int tile = dev::block_index().x % tiles;
+  const int first = (call.causal ? tiles - 1 - tile : tile) * Shape::rows;
+  const int seen = call.visible(dev::minimum(first + Shape::rows, call.queries) - 1);
+  const int own = dev::warp_index() * Shape::warp_rows * Shape::pitch;
+  const int query = first + dev::warp_index() * Shape::warp_rows;
+  if (seen > 0) {
+    mma_load<Shape, Shape::rows>(q, x.q, head, first, call.queries, call.head_dim);
+    mma_load<Shape, Shape::rows>(ddq, x.ddq, head, first, x.has_ddq ? call.queries : 0,
+                                 call.head_dim);
+    mma_load<Shape, Shape::rows>(g, x.dout, head, first, call.queries, call.value_dim);
+    keys.load(call, x, head, 0, 0);
+  }
+  dev::commit_copies();
+  MmaTangentStatistics rows[Shape::row_tiles][2];
+  mma_each_row<Shape>([&](int m, int h) {
+    const int row = query + mma_row() + 16 * m + 8 * h;
+    rows[m][h] = {dev::infinity(), 0, 0, 0};
+    if (row < call.queries) rows[m][h] = x.statistics[head.index * call.queries + row];
+  });
+  typename Shape::Columns dq2 = {};
+  const float factor = mma_factor<Extras>(call);
+  const int whole = dev::minimum(call.visible(first), call.keys);
+  for (int key = 0, stage = 0; key < seen; key += Shape::block, stage ^= 1) {
+    dev::wait_copies<0>();
+    dev::sync_block();  // the tile is in, and nobody reads the one before
+    if (key + Shape::block < seen) keys.load(call, x, head, key + Shape::block, stage ^ 1);
+    dev::commit_copies();
+    const int at = stage * Shape::block_size;
+    typename Shape::Scores s = {}, u = {}, a = {}, b = {};
+    mma_scores_and_tangents<Shape>(s, u, q + own, ddq + own, keys.k + at, keys.y + at);
+    mma_mask_queries<Shape, Extras>(s, call, head, query, key, key + Shape::block <= whole);
+    mma_add_scores<Shape>(a, g + own, keys.v + at);
+    mma_add_scores<Shape>(b, g + own, keys.w + at);
+    if (Extras && call.drops) {
+      MmaDropout<Shape, false> dropout;
+      dropout.draw(call, head, query, key);
+      dropout.apply(a, call.kept);
+      dropout.apply(b, call.kept);
+    }
+    mma_each<Shape>([&](int m, int n, int e) {
+      const MmaTangentStatistics& row = rows[m][e / 2];
+      const float p = dev::fast_exp2(s[m][n][e] * factor - row.lse);
+      const float centred = a[m][n][e] - row.d;
+      s[m][n][e] = p * ((u[m][n][e] * call.scale - row.u) * centred + b[m][n][e] - row.dd);  // F
+      a[m][n][e] = p * centred;                                                              // E
+    });
+    mma_add_columns<Shape>(dq2, s, keys.k + at);
+    mma_add_columns<Shape>(dq2, a, keys.y + at);
+  }
+  dev::wait_copies<0>();
+  dev::sync_block();  // every warp's copies of q are in, should there be no key
+  mma_store<Shape>(dq2, call.scale, q + own, x.dq2, head, query, call.queries, call.head_dim);
+}
+
+// ---- keys ---------------------------------------------------------------------------------------
+// s = masked (q k^T)^T, u = U^T / tau, a, b = Z o (dout v^T)^T, Z o (dout w^T)^T
+// -> F^T, P^T o (U^T - u), E^T.
+template <class Shape>
+METTLE_DEVICE void mma_differentiate_double_keys(typename Shape::Scores& s,
+                                                 typename Shape::Scores& u,
+                                                 typename Shape::Scores& a,
+                                                 const typename Shape::Scores& b,
+                                                 const MmaTangentStatistics* statistics,
+                                                 float factor, float scale) {
+  METTLE_UNROLL
+  for (int n = 0; n < Shape::column_tiles; ++n) METTLE_UNROLL
+  for (int c = 0; c < 2; ++c) {
+    const MmaTangentStatistics row = statistics[8 * n + mma_column() + c];
+    METTLE_UNROLL
+    for (int m = 0; m < Shape::row_tiles; ++m) METTLE_UNROLL
+    for (int e = c; e < 4; e += 2) {
+      const float p = dev::fast_exp2(s[m][n][e] * factor - row.lse);
+      const float centred = a[m][n][e] - row.d, centred_u = u[m][n][e] * scale - row.u;
+      s[m][n][e] = p * (centred_u * centred + b[m][n][e] - row.dd);
+      u[m][n][e] = p * centred_u;
+      a[m][n][e] = p * centred;
+    }
+  }
+}
+
+/// Tiles of q, x, dout and statistics of a block that owns keys, two stages of each.
+template <class Shape> struct MmaDoubleQueryTiles {
+  using T = typename Shape::T;
+  T *q, *ddq, *g;
+  MmaTangentStatistics* statistics;
+  METTLE_DEVICE void take(dev::SharedCarver& carver) {
+    q = carver.take<T>(2 * Shape::block_size);
+    ddq = carver.take<T>(2 * Shape::block_size);
+    g = carver.take<T>(2 * Shape::block_size);
+    statistics = carver.take<MmaTangentStatistics>(2 * Shape::block);
+  }
+  METTLE_DEVICE void load(const AttentionCall<float>& call, const MmaDoubleOperands& x,
+                          const AttentionHead& head, int query, int stage) {
+    constexpr int rows = Shape::block;
+    const int at = stage * Shape::block_size, queries = call.queries;
+    mma_load<Shape, rows>(q + at, x.q, head, query, queries, call.head_dim);
+    mma_load<Shape, rows>(ddq + at, x.ddq, head, query, x.has_ddq ? queries : 0, call.head_dim);
+    mma_load<Shape, rows>(g + at, x.dout, head, query, queries, call.value_dim);
+    mma_load_statistics<rows>(statistics + stage * rows, x.statistics, head, query, queries);
+  }
+};
+
+/// Grid: key tiles x heads, tiles fastest.
+template <class Shape, bool Extras>
+METTLE_GLOBAL(Shape::threads)
+void attention_mma_double_keys(const AttentionCall<float> call, const MmaDoubleOperands x,
+                               const int tiles) {
+  using T = typename Shape::T;
+  dev::SharedCarver carver;
+  T* const k = carver.take<T>(Shape::own_size);
+  T* const y = carver.take<T>(Shape::own_size);
+  T* const v = carver.take<T>(Shape::own_size);
+  T* const w = carver.take<T>(Shape::own_size);
+  MmaDoubleQueryTiles<Shape> queries;
+  queries.take(carver);
+  const AttentionHead head = attention_head(dev::block_index().x / tiles, call.heads);
+  const int first = dev::block_index().x % tiles * Shape::rows;
+  const int own = dev::warp_index() * Shape::warp_rows * Shape::pitch;
+  const int key = first + dev::warp_index() * Shape::warp_rows;
+  const std::uint32_t valid = mma_valid_keys(call, head, key);
+  const int start = dev::maximum(call.first_viewer(first), 0) / Shape::block * Shape::block;
+  if (start < call.queries) {
+    constexpr int rows = Shape::rows;
+    mma_load<Shape, rows>(k, x.k, head, first, call.keys, call.head_dim);
+    mma_load<Shape, rows>(y, x.ddk, head, first, x.has_ddk ? call.keys : 0, call.head_dim);
+    mma_load<Shape, rows>(v, x.v, head, first, call.keys, call.value_dim);
+    mma_load<Shape, rows>(w, x.ddv, head, first, x.has_ddv ? call.keys : 0, call.value_dim);
+    queries.load(call, x, head, start, 0);
+  }
+  dev::commit_copies();
+  typename Shape::Columns dk2 = {}, dv2 = {};
+  const float factor = mma_factor<Extras>(call);
+  const int whole = call.first_viewer(first + Shape::rows - 1);  // queries that see every key
+  for (int query = start, stage = 0; query < call.queries; query += Shape::block, stage ^= 1) {
+    dev::wait_copies<0>();
+    dev::sync_block();  // the tile is in, and nobody reads the one before
+    if (query + Shape::block < call.queries)
+      queries.load(call, x, head, query + Shape::block, stage ^ 1);
+    dev::commit_copies();
+    const int at = stage * Shape::block_size;
+    typename Shape::Scores s = {}, u = {}, a = {}, b = {};
+    mma_add_two_scores<Shape>(s, k + own, u, y + own, queries.q + at);
+    mma_add_scores<Shape>(u, k + own, queries.ddq + at);
+    mma_mask_keys<Shape, Extras>(s, call, head, query, key, valid, query >= whole);
+    mma_add_two_scores<Shape>(a, v + own, b, w + own, queries.g + at);
+    MmaDropout<Shape, true> dropout;
+    if (Extras && call.drops) {
+      dropout.draw(call, head, query, key);
+      dropout.apply(a, call.kept);
+      dropout.apply(b, call.kept);
+    }
+    mma_differentiate_double_keys<Shape>(s, u, a, b, queries.statistics + stage * Shape::block,
+                                         factor, call.scale);
+    if (Extras && call.drops) dropout.apply(u, call.kept);
+    mma_add_columns<Shape>(dk2, s, queries.q + at);
+    mma_add_columns<Shape>(dk2, a, queries.ddq + at);
+    mma_add_columns<Shape>(dv2, u, queries.g + at);
+  }
+  dev::wait_copies<0>();
+  dev::sync_block();  // every warp's copies are in, should there be no query
+  if (x.dk2.data)
+    mma_store<Shape>(dk2, call.scale, k + own, x.dk2, head, key, call.keys, call.head_dim);
+  if (x.dv2.data) mma_store<Shape>(dv2, 1.0f, v + own, x.dv2, head, key, call.keys, call.value_dim);
+}
+
+}  // namespace mettle::kernels::cuda
