@@ -39,8 +39,7 @@ template <class T> void run_cholesky_typed(const Stream& stream, const CholeskyA
                              static_cast<T*>(a.l),
                              a.failed,
                              fault_reporter(stream, explain_cholesky, a.n)};
-  if (a.n <= panel)
-    return dev::launch(cholesky_small<T>, {{(p.batch + 3) / 4}, {128}}, stream, p);
+  if (a.n <= panel) return dev::launch(cholesky_small<T>, {{(p.batch + 3) / 4}, {128}}, stream, p);
   const int row_blocks = (p.n + CholeskyPanel<T>::rows - 1) / CholeskyPanel<T>::rows;
   for (int k0 = 0; k0 < p.n; k0 += panel)
     dev::launch(cholesky_panel<T>, {{row_blocks * p.batch}, {CholeskyPanel<T>::threads}}, stream, p,

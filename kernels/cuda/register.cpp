@@ -6,12 +6,15 @@ namespace mettle::kernels::cuda {
 void register_kernels() {
   register_bce_with_logits();
   register_bias_gelu();
+  register_copy();
   register_cross_entropy();
   register_dropout();
+  register_elementwise();
   register_layer_norm();
   register_linalg();
   register_matmul();
   register_optimizer();
+  register_random();
 }
 
 }  // namespace mettle::kernels::cuda

@@ -9,11 +9,15 @@ void register_kernels();
 
 void register_bce_with_logits();
 void register_bias_gelu();
+void register_copy();
 void register_cross_entropy();
 void register_dropout();
+void register_elementwise();
+void register_elementwise_unary();
 void register_layer_norm();
 void register_linalg();
 void register_matmul();
 void register_optimizer();
+void register_random();
 
 }  // namespace mettle::kernels::cuda
