@@ -4,11 +4,11 @@
 #include <algorithm>
 
 #include "kernels/cpu/linalg_check.h"
-#include "kernels/cpu/tiles.h"
 #include "kernels/cuda/cholesky.cuh"
 #include "kernels/cuda/linalg_faults.h"
 #include "kernels/cuda/register.h"
 #include "kernels/cuda/triangular.cuh"
+#include "kernels/layout.h"
 
 namespace mettle::kernels::cuda {
 namespace {
@@ -39,8 +39,7 @@ template <class T> void run_cholesky_typed(const Stream& stream, const CholeskyA
                              static_cast<T*>(a.l),
                              a.failed,
                              fault_reporter(stream, explain_cholesky, a.n)};
-  if (a.n <= panel)
-    return dev::launch(cholesky_small<T>, {{(p.batch + 3) / 4}, {128}}, stream, p);
+  if (a.n <= panel) return dev::launch(cholesky_small<T>, {{(p.batch + 3) / 4}, {128}}, stream, p);
   const int row_blocks = (p.n + CholeskyPanel<T>::rows - 1) / CholeskyPanel<T>::rows;
   for (int k0 = 0; k0 < p.n; k0 += panel)
     dev::launch(cholesky_panel<T>, {{row_blocks * p.batch}, {CholeskyPanel<T>::threads}}, stream, p,
@@ -48,7 +47,7 @@ template <class T> void run_cholesky_typed(const Stream& stream, const CholeskyA
 }
 
 template <class T> void run_solve_typed(const Stream& stream, const TriangularSolveArgs& a) {
-  const cpu::Layout<2> batch = cpu::collapse<2>(a.batch, {&a.t_batch, &a.b_batch});
+  const Layout<2> batch = collapse<2>(a.batch, {&a.t_batch, &a.b_batch});
   if (batch.total == 0 || a.n == 0 || a.columns == 0) return;
   const bool upper = a.triangle == Triangle::upper;
   const std::int64_t last = upper ? a.n - 1 : 0, sign = upper ? -1 : 1;

@@ -10,8 +10,13 @@ void register_kernels();
 void register_copy();
 void register_elementwise();
 void register_elementwise_unary();
+void register_embedding();
+void register_indexing();
 void register_linalg();
 void register_matmul();
 void register_optimizer();
+void register_order();
+void register_reduce();
+void register_scan();
 
 }  // namespace mettle::kernels::cuda
