@@ -4,9 +4,10 @@
 // many matrices side by side; the limit is the latency of n dependent roots and divisions. Larger
 // matrices go panel by panel, a launch for 32 columns: a block takes 64 rows of the panel,
 //   S = (A + A^T) / 2 - L[rows, 0..k0] L[panel, 0..k0]^T,
-// a product of small tiles in registers, factors the panel's diagonal block in its first warp (every
-// block does, none waits for another) and substitutes it into its rows. It reads finished columns
-// and writes its own, so that one launch needs nothing of its neighbours. Sums run in order.
+// a product of small tiles in registers, factors the panel's diagonal block in its first warp
+// (every block does, none waits for another) and substitutes it into its rows. It reads finished
+// columns and writes its own, so that one launch needs nothing of its neighbours. Sums run in
+// order.
 #pragma once
 
 #include "kernels/cuda/fault.cuh"
@@ -32,8 +33,7 @@ METTLE_DEVICE std::int64_t pivot_and_value(int pivot, float value) {
 template <class T>
 METTLE_DEVICE void note_failure(const CholeskyProblem<T>& p, int matrix, int pivot, T value) {
   p.failed[matrix] = pivot;
-  if (pivot >= 0)
-    report_fault(p.fault, matrix, pivot_and_value(pivot, static_cast<float>(value)));
+  if (pivot >= 0) report_fault(p.fault, matrix, pivot_and_value(pivot, static_cast<float>(value)));
 }
 
 /// Factors the symmetric matrix whose row i lane i holds; elements right of the diagonal become
@@ -63,7 +63,8 @@ template <class T> METTLE_GLOBAL(128) void cholesky_small(const CholeskyProblem<
   constexpr int pitch = panel + 1;
   METTLE_SHARED(T, tiles, 4 * panel * pitch);
   T* tile = tiles + dev::warp_index() * panel * pitch;
-  const int n = p.n, lane = dev::lane_index(), matrix = dev::block_index().x * 4 + dev::warp_index();
+  const int n = p.n, lane = dev::lane_index(),
+            matrix = dev::block_index().x * 4 + dev::warp_index();
   if (matrix >= p.batch) return;
   const T* a = p.a + std::int64_t{matrix} * n * n;
   T* l = p.l + std::int64_t{matrix} * n * n;
@@ -79,8 +80,7 @@ template <class T> METTLE_GLOBAL(128) void cholesky_small(const CholeskyProblem<
   for (int j = 0; j < panel; ++j) tile[lane * pitch + j] = j <= lane ? row[j] : T(0);
   dev::sync_warp();
   for (int i = lane; i < n * n; i += dev::warp_size) l[i] = tile[i / n * pitch + i % n];
-  if (lane == 0)
-    note_failure(p, matrix, failed, failed < 0 ? T(0) : tile[failed * pitch + failed]);
+  if (lane == 0) note_failure(p, matrix, failed, failed < 0 ? T(0) : tile[failed * pitch + failed]);
 }
 
 /// Shared memory and shape of a block that works on 64 rows of a panel.
@@ -179,7 +179,8 @@ void cholesky_panel(const CholeskyProblem<T> p, int k0, int row_blocks) {
   const int row0 = dev::block_index().x % row_blocks * P::rows;
   T* l = p.l + std::int64_t{matrix} * n * n;
   int failed = -1;
-  if (row0 + P::rows > k0) left_products(shared, p.a + std::int64_t{matrix} * n * n, l, n, row0, k0);
+  if (row0 + P::rows > k0)
+    left_products(shared, p.a + std::int64_t{matrix} * n * n, l, n, row0, k0);
   dev::sync_block();
   if (row0 + P::rows > k0 && dev::warp_index() == 0) {
     T row[panel];

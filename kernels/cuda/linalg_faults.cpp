@@ -15,9 +15,8 @@ void explain_cholesky(std::int64_t matrix, std::int64_t value, std::int64_t n) {
 }
 
 void explain_singular(std::int64_t matrix, std::int64_t element, std::int64_t) {
-  fail<ValueError>(
-      "triangular_solve: matrix {} is singular: element ({}, {}) of its diagonal is 0", matrix,
-      element, element);
+  fail<ValueError>("triangular_solve: matrix {} is singular: element ({}, {}) of its diagonal is 0",
+                   matrix, element, element);
 }
 
 }  // namespace mettle::kernels::cuda

@@ -52,8 +52,9 @@ template <class T> struct SolveTask {
 template <class T>
 METTLE_DEVICE SolveTask<T> solve_task(const SolveProblem<T>& p, int columns_per_block) {
   const auto matrix = static_cast<std::uint32_t>(dev::block_index().x / p.column_blocks);
-  SolveTask<T> task{matrix, std::int64_t{dev::block_index().x % p.column_blocks} * columns_per_block,
-                    p.t, p.b, p.x + matrix * p.x_batch};
+  SolveTask<T> task{matrix,
+                    std::int64_t{dev::block_index().x % p.column_blocks} * columns_per_block, p.t,
+                    p.b, p.x + matrix * p.x_batch};
   std::int64_t t, b;
   p.batch.of(matrix, t, b);
   task.t.data += t;
@@ -68,9 +69,7 @@ METTLE_DEVICE void report_singular(const SolveProblem<T>& p, std::int64_t matrix
 }
 
 /// A thread per column.
-template <class T, int Threads>
-METTLE_GLOBAL(Threads)
-void solve_wide(const SolveProblem<T> p) {
+template <class T, int Threads> METTLE_GLOBAL(Threads) void solve_wide(const SolveProblem<T> p) {
   constexpr int pitch = panel + pack_size<T>;
   METTLE_SHARED(T, tile, panel * pitch);  // (k, row)
   const SolveTask<T> task = solve_task(p, Threads);
@@ -80,8 +79,7 @@ void solve_wide(const SolveProblem<T> p) {
     const int rows = p.n - i0 < panel ? p.n - i0 : panel;
     T acc[panel];
     METTLE_UNROLL
-    for (int i = 0; i < panel; ++i)
-      acc[i] = active && i < rows ? *task.b.at(i0 + i, column) : T(0);
+    for (int i = 0; i < panel; ++i) acc[i] = active && i < rows ? *task.b.at(i0 + i, column) : T(0);
     for (int k0 = 0; k0 <= i0; k0 += panel) {
       dev::sync_block();
       load_transposed<panel, panel, Threads>(tile, pitch, {task.t.at(i0, k0), p.t.row, p.t.column},
