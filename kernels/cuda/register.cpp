@@ -10,12 +10,17 @@ void register_kernels() {
   register_cross_entropy();
   register_dropout();
   register_elementwise();
+  register_embedding();
+  register_indexing();
   register_layer_norm();
   register_linalg();
   register_matmul();
   register_matmul_mma();
   register_optimizer();
+  register_order();
   register_random();
+  register_reduce();
+  register_scan();
 }
 
 }  // namespace mettle::kernels::cuda

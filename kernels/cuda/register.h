@@ -14,11 +14,16 @@ void register_cross_entropy();
 void register_dropout();
 void register_elementwise();
 void register_elementwise_unary();
+void register_embedding();
+void register_indexing();
 void register_layer_norm();
 void register_linalg();
 void register_matmul();
 void register_matmul_mma();
 void register_optimizer();
+void register_order();
 void register_random();
+void register_reduce();
+void register_scan();
 
 }  // namespace mettle::kernels::cuda

@@ -134,6 +134,17 @@ class Operand {
   Vec held_;
 };
 
+/// run() throws a ValueError with this message, at the latest where the host waits for the device.
+template <class Run> void expect_refused(const std::string& message, Run&& run) {
+  try {
+    run();
+    synchronize(stream_under_test());
+    ADD_FAILURE() << "nothing was thrown, expected: " << message;
+  } catch (const ValueError& e) {
+    EXPECT_NE(std::string(e.what()).find(message), std::string::npos) << e.what();
+  }
+}
+
 /// Shapes with the strides of up to three operands: what elementwise kernels must cope with.
 struct StridedCase {
   const char* name;
