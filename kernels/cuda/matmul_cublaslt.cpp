@@ -120,6 +120,7 @@ std::shared_ptr<const Plan> make_plan(const CublasLt& lt, CublasLt::Handle handl
   const Stored c{args.n, args.m, args.n, true, true};
   const bool one = args.batch.empty();
   const std::int64_t batch = one ? 1 : args.batch[0];
+  if (!handle) return plan;
   if (!a.possible || !b.possible || batch > std::numeric_limits<std::int32_t>::max()) return plan;
   const bool f64 = args.dtype == DType::f64;
   const int compute = f64    ? CublasLt::compute_64f
@@ -170,13 +171,11 @@ class Plans {
   using Key = std::array<std::int64_t, 17>;
   static constexpr std::size_t most_plans = 4096;
 
+  // Null where the library does not start: on a driver that is older than it.
   CublasLt::Handle handle(const CublasLt& lt, int device) {
-    CublasLt::Handle& made = handles_[{&lt, device}];
-    if (!made) {
-      const int status = lt.create(&made);
-      METTLE_CHECK(DeviceError, status == 0, "matmul: cuBLASLt does not start: status {}", status);
-    }
-    return made;
+    const auto [at, first] = handles_.try_emplace({&lt, device}, nullptr);
+    if (first && lt.create(&at->second) != 0) at->second = nullptr;
+    return at->second;
   }
 
   std::mutex mutex_;

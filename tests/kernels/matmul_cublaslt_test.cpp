@@ -278,6 +278,10 @@ TEST_F(MatmulCublasLt, LeavesToOthersWhatItCannotOrShouldNotDo) {
   has_algorithm = false;
   EXPECT_FALSE(cublaslt_takes(args)) << "no algorithm";
   EXPECT_THROW(run_cublaslt({}, args), DeviceError);
+  static CublasLt too_new = stand_in;  // plans are kept for ever
+  too_new.create = [](CublasLt::Handle*) { return 1; };
+  set_cublaslt(&too_new);
+  EXPECT_FALSE(cublaslt_takes(good)) << "does not start";
   set_cublaslt(nullptr);
   EXPECT_FALSE(cublaslt_takes(good)) << "no library";
   EXPECT_THROW(run_cublaslt({}, good), DeviceError);
