@@ -15,6 +15,9 @@ void register_kernels() {
   register_layer_norm();
   register_linalg();
   register_matmul();
+#if defined(METTLE_CUDA)  // the library computes on GPUs only
+  register_matmul_cublaslt();
+#endif
   register_matmul_mma();
   register_optimizer();
   register_order();

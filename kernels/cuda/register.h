@@ -19,6 +19,7 @@ void register_indexing();
 void register_layer_norm();
 void register_linalg();
 void register_matmul();
+void register_matmul_cublaslt();
 void register_matmul_mma();
 void register_optimizer();
 void register_order();
