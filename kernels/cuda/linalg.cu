@@ -4,11 +4,11 @@
 #include <algorithm>
 
 #include "kernels/cpu/linalg_check.h"
-#include "kernels/cpu/tiles.h"
 #include "kernels/cuda/cholesky.cuh"
 #include "kernels/cuda/linalg_faults.h"
 #include "kernels/cuda/register.h"
 #include "kernels/cuda/triangular.cuh"
+#include "kernels/layout.h"
 
 namespace mettle::kernels::cuda {
 namespace {
@@ -47,7 +47,7 @@ template <class T> void run_cholesky_typed(const Stream& stream, const CholeskyA
 }
 
 template <class T> void run_solve_typed(const Stream& stream, const TriangularSolveArgs& a) {
-  const cpu::Layout<2> batch = cpu::collapse<2>(a.batch, {&a.t_batch, &a.b_batch});
+  const Layout<2> batch = collapse<2>(a.batch, {&a.t_batch, &a.b_batch});
   if (batch.total == 0 || a.n == 0 || a.columns == 0) return;
   const bool upper = a.triangle == Triangle::upper;
   const std::int64_t last = upper ? a.n - 1 : 0, sign = upper ? -1 : 1;

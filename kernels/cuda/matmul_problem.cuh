@@ -12,7 +12,8 @@ struct MatmulOperand {
   const void* data;
   std::int64_t outer, k;  // strides in elements; the outer axis is m of A, n of B
   bool along_k;           // threads next to each other read along k, not along the outer axis
-  bool packs;             // 16-byte packs of neighbours along that axis are aligned and whole
+  bool aligned;           // every row along that axis is dense and begins at a multiple of 16 bytes
+  bool packs;             // and ends with a whole 16-byte pack
 };
 
 struct MatmulBatch {

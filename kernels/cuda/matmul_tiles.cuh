@@ -222,18 +222,4 @@ void matmul_tiles(const MatmulProblem p) {
     store_products<Types, Tile>(acc, static_cast<T*>(p.c) + corner, p.n, rows, columns, p.c_packs);
 }
 
-/// c[i] = the sum of partial[s][i] over the splits in order, rounded once.
-template <class T>
-METTLE_GLOBAL(256)
-void matmul_sum_splits(const accumulate_t<T>* partial, T* c, std::int64_t count, int splits) {
-  const std::int64_t step = std::int64_t{dev::grid_size().x} * dev::block_size().x;
-  std::int64_t i = std::int64_t{dev::block_index().x} * dev::block_size().x + dev::thread_rank();
-  for (; i < count; i += step) {
-    accumulate_t<T> sum = 0;
-    METTLE_UNROLL
-    for (int s = 0; s < splits; ++s) sum += partial[s * count + i];
-    store_one(c + i, sum);
-  }
-}
-
 }  // namespace mettle::kernels::cuda

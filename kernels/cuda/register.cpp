@@ -13,6 +13,7 @@ void register_kernels() {
   register_layer_norm();
   register_linalg();
   register_matmul();
+  register_matmul_mma();
   register_optimizer();
   register_random();
 }

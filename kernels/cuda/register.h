@@ -17,6 +17,7 @@ void register_elementwise_unary();
 void register_layer_norm();
 void register_linalg();
 void register_matmul();
+void register_matmul_mma();
 void register_optimizer();
 void register_random();
 
