@@ -41,7 +41,7 @@ template <class F> void with_entropy_tile(const CrossEntropyRows& of, bool packs
 template <class Tile, class T = typename Tile::T>
 EntropyRows<T> entropy_rows(const Stream& stream, const CrossEntropyRows& of) {
   using A = accumulate_t<T>;
-  return {.rows = group_rows<Tile>(stream, of.rows, 1, 32),
+  return {.rows = group_rows<Tile>(stream, of.rows, 1, 2048 / Tile::block),
           .classes = of.classes,
           .ignore_index = of.ignore_index,
           .first_row = of.first_row,

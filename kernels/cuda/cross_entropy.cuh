@@ -7,7 +7,7 @@
 // reads both again for the second sweep, from L2: the rows at work are a few megabytes. About 8, 10
 // and 20 instructions an element of the 17, 35 and 53 that an H100 has time for, one of them the
 // exponential. A row belongs to a warp, to a block of 256 or, from 16384 classes, of 1024 threads.
-// In flight: up to 64 bytes a thread, 64 KB a multiprocessor.
+// In flight: 32 to 64 bytes a thread, as many KB a multiprocessor.
 //
 // Rows of a width that is no multiple of a pack begin anywhere: what lies before the first and
 // after the last whole pack of 16 bytes is read by single elements.

@@ -8,11 +8,14 @@ namespace mettle::kernels::cuda {
 namespace {
 
 /// Blocks of a multiprocessor at a time, by their registers.
-template <class Tile> constexpr int resident() {
+template <class Tile, bool fused> constexpr int resident() {
+  constexpr bool halves = sizeof(typename Tile::T) == 2;
+  constexpr int values = Tile::packs * Tile::width;
   if (!Tile::held) return 2;
-  const int values = Tile::packs * Tile::width;
   if (Tile::threads == 512) return 1;
-  return values <= 8 ? 3 : sizeof(typename Tile::T) == 2 ? 2 : 1;
+  if (values <= 8) return fused && !halves ? 2 : 3;
+  if (values <= 16) return fused && !halves ? 1 : 2;
+  return halves && !fused ? 2 : 1;
 }
 
 template <class T>
@@ -21,7 +24,7 @@ void run(const Stream& stream, const DropoutResidualLayerNormBackwardArgs& a, bo
   const bool packs = rows_fit_packs<T>(
       a.columns, {a.s, a.gamma, a.dy, a.ds, a.dx, a.dresidual, a.dgamma, a.dbeta});
   with_norm_kernel<T>(a.columns, packs, plain, [&]<class Tile, bool fused>() {
-    const GroupRows rows = group_rows<Tile>(stream, a.rows, a.groups, resident<Tile>());
+    const GroupRows rows = group_rows<Tile>(stream, a.rows, a.groups, resident<Tile, fused>());
     const StagedSums<T, 2> sums(stream, rows, a.groups, a.columns, Tile::held, {a.dgamma, a.dbeta});
     const NormBackward<T> args{rows,
                                a.columns,

@@ -12,8 +12,8 @@ template <class T> void run(const Stream& stream, const DropoutResidualLayerNorm
   const bool plain = !a.s;
   const bool packs = rows_fit_packs<T>(a.columns, {a.x, a.residual, a.gamma, a.beta, a.s, a.y});
   with_norm_kernel<T>(a.columns, packs, plain, [&]<class Tile, bool fused>() {
-    // Blocks without sums down columns need not last: many short ones balance themselves.
-    const GroupRows rows = group_rows<Tile>(stream, a.rows, a.groups, 16);
+    // Twice of what fits: blocks without sums down columns need not last.
+    const GroupRows rows = group_rows<Tile>(stream, a.rows, a.groups, 2048 / Tile::block);
     const NormForward<T> args{rows,
                               a.columns,
                               static_cast<A>(a.eps),
