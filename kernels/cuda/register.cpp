@@ -3,6 +3,8 @@
 
 namespace mettle::kernels::cuda {
 
-void register_kernels() {}
+void register_attention();
+
+void register_kernels() { register_attention(); }
 
 }  // namespace mettle::kernels::cuda
