@@ -36,9 +36,9 @@ bool mma_takes(const AttentionBackwardArgs& a) {
 }
 
 bool mma_takes(const AttentionDoubleBackwardArgs& a) {
-  return mma_takes_problem(a.problem) && packs(a.q) && packs(a.k) && packs(a.v) && packs(a.dout) &&
-         packs(a.ddq) && packs(a.ddk) && packs(a.ddv) && packs(a.dq2) && packs(a.dk2) &&
-         packs(a.dv2) && packs(a.ddout);
+  return mma_takes_problem(a.problem) && packs(a.q) && packs(a.k) && packs(a.v) && packs(a.out) &&
+         packs(a.dout) && packs(a.ddq) && packs(a.ddk) && packs(a.ddv) && packs(a.dq2) &&
+         packs(a.dk2) && packs(a.dv2) && packs(a.ddout) && a.out.data;
 }
 
 }  // namespace

@@ -7,9 +7,8 @@
 namespace mettle::kernels::cuda {
 namespace {
 
-// 16 rows per warp: products that share a right operand read it once, which is worth as much.
-template <class T, int Dims, bool Extras>
-using TangentShape = MmaShape<T, Dims, 1, Dims <= 64 ? 4 : 8, Dims == 128 && Extras ? 16 : 32>;
+// 16 rows per warp: of the products that make a tile some share their right operand, which is worth
+// as much as 32 rows.
 template <class T, int Dims>
 using DoubleShape = MmaShape<T, Dims, 1, Dims <= 64 ? 4 : 8, Dims == 128 ? 16 : 32>;
 
@@ -27,6 +26,7 @@ void attention_double_backward_mma(const Stream& stream, const AttentionDoubleBa
   const MmaDoubleOperands x{args.q,
                             args.k,
                             args.v,
+                            args.out,
                             args.dout,
                             present(args.ddq, args.q),
                             present(args.ddk, args.k),
@@ -41,10 +41,9 @@ void attention_double_backward_mma(const Stream& stream, const AttentionDoubleBa
                             args.ddout,
                             scratch.take<MmaTangentStatistics>(rows)};
   with_mma_type(p, [&]<class T, int Dims, bool Extras>() {
-    using Tangent = TangentShape<T, Dims, Extras>;
     using Double = DoubleShape<T, Dims>;
-    launch_mma(attention_mma_tangent<Tangent, Extras>, Tangent{}, stream, p, p.queries,
-               Tangent::shared_bytes(2, 4, 2), x);
+    launch_mma(attention_mma_tangent<Double, Extras>, Double{}, stream, p, p.queries,
+               Double::shared_bytes(3, 4, 2), x);
     if (args.dq2.data)
       launch_mma(attention_mma_double_queries<Double, Extras>, Double{}, stream, p, p.queries,
                  Double::shared_bytes(3, 4, 2), x);

@@ -5,16 +5,20 @@
 //   keys:    a block owns keys          dk2 = tau (F^T q + E^T x), dv2 = (Z o P o (U - u))^T dout
 // The tangent alone is the forward-mode derivative of attention (no dout, no statistics). It sums
 // Z o P o (U - c), with c a row's mean of U over the first tile of keys, so that a common offset of
-// U is gone before P o U is rounded to 16 bits, and the output in f32, which makes D, ddout and Dd
-// independent of how `out` was rounded.
+// U is gone before P o U is rounded to 16 bits; at the end u - c times the forward's output is
+// taken off. D and Dd are summed in f32 from P, A, B and U, not taken from outputs: those were made
+// of rounded P, and in rows whose weight sits on one key what is left of E and F is small against
+// that.
 //
-// Products of 2 Nq Nk D FLOP per head: 6 + 7 + 8 = 21, three exponentials per score. Making dq2 in
+// Products of 2 Nq Nk D FLOP per head: 7 + 7 + 8 = 22, three exponentials per score. Making dq2 in
 // the first sweep by late centring would take 18, but three accumulators of D columns, and products
-// of U before u is known; with dq2 added up by atomics it is 16 (6 + 10). Products that share a
-// right operand read it once. Bytes: 12 N D halves as the problem demands, 16 per row of
-// statistics, the other side from L2. Prediction, not measured, for an H100 at D = 64 and N >=
-// 2048: 220 to 260 TF/s, that is 3.0 to 3.4 times the time of the first backward of
-// attention_mma_backward.cuh.
+// of U before u is known; with dq2 added up by atomics it is 17 (7 + 10). Products that share a
+// right operand read it once.
+//
+// Bytes: 12 N D halves as the problem demands, 16 per row of statistics, the other side from L2.
+//
+// Prediction, not measured, for an H100 at D = 64 and N >= 2048: 220 to 260 TF/s, that is 3.1
+// to 3.5 times the time of the first backward of attention_mma_backward.cuh.
 #pragma once
 
 #include <cstdint>
@@ -36,7 +40,7 @@ struct alignas(16) MmaTangentStatistics {
 
 /// An absent cotangent has another operand's data and `has_*` false.
 struct MmaDoubleOperands {
-  AttentionIn q, k, v, dout, ddq, ddk, ddv;
+  AttentionIn q, k, v, out, dout, ddq, ddk, ddv;
   bool has_ddq, has_ddk, has_ddv;
   const float* lse;
   AttentionOut dq2, dk2, dv2, ddout;
@@ -74,21 +78,29 @@ METTLE_DEVICE void mma_scores_and_tangents(typename Shape::Scores& s, typename S
 }
 
 // ---- tangent ------------------------------------------------------------------------------------
-// What a lane sums of its query rows.
+// What a lane keeps of its query rows; sums are its part.
 template <class Shape> struct MmaTangentRows {
-  typename Shape::Columns out = {}, ddout = {};  // ddout + (u - c) out
-  float lse[Shape::row_tiles][2] = {};
-  float u[Shape::row_tiles][2] = {};  // this lane's part of u - c
-  float centre[Shape::row_tiles][2] = {};
+  using PerRow = float[Shape::row_tiles][2];
+  typename Shape::Columns ddout = {};  // ddout + (u - c) out
+  PerRow lse = {}, centre = {};        // centre: c
+  PerRow u = {}, d = {}, dd = {};      // u - c, D, Dd + (u - c) D
 };
 
-// s, u = masked scores and U / tau of a tile -> Z o P, Z o P o (U - c).
+// s, u, a, b = masked scores, U / tau, dout v^T, dout w^T -> s = Z o P, u = Z o P o (U - c).
 template <class Shape, bool Extras>
 METTLE_DEVICE void mma_tangent_weights(typename Shape::Scores& s, typename Shape::Scores& u,
+                                       typename Shape::Scores& a, typename Shape::Scores& b,
                                        MmaTangentRows<Shape>& rows, bool first_tile,
                                        const AttentionCall<float>& call, const AttentionHead& head,
                                        int query, int key) {
   const float factor = mma_factor<Extras>(call);
+  const bool drops = Extras && call.drops;
+  MmaDropout<Shape, false> dropout;
+  if (drops) {
+    dropout.draw(call, head, query, key);
+    dropout.apply(a, call.kept);
+    dropout.apply(b, call.kept);
+  }
   mma_each_row<Shape>([&](int m, int h) {
     if (first_tile) {
       float sum = 0;
@@ -99,48 +111,43 @@ METTLE_DEVICE void mma_tangent_weights(typename Shape::Scores& s, typename Shape
     METTLE_UNROLL
     for (int n = 0; n < Shape::column_tiles; ++n) METTLE_UNROLL
     for (int e = 2 * h; e < 2 * h + 2; ++e) {
-      s[m][n][e] = dev::fast_exp2(s[m][n][e] * factor - rows.lse[m][h]);
-      u[m][n][e] = u[m][n][e] * call.scale - rows.centre[m][h];
-      rows.u[m][h] += s[m][n][e] * u[m][n][e];
+      const float p = dev::fast_exp2(s[m][n][e] * factor - rows.lse[m][h]);
+      const float centred = u[m][n][e] * call.scale - rows.centre[m][h];
+      rows.u[m][h] += p * centred;
+      rows.d[m][h] += p * a[m][n][e];
+      rows.dd[m][h] += p * (centred * a[m][n][e] + b[m][n][e]);
+      s[m][n][e] = p;
+      u[m][n][e] = centred;
     }
   });
-  if (Extras && call.drops) {
-    MmaDropout<Shape, false> dropout;
-    dropout.draw(call, head, query, key);
-    dropout.apply(s, call.kept);
-  }
+  if (drops) dropout.apply(s, call.kept);
   mma_each<Shape>([&](int m, int n, int e) { u[m][n][e] *= s[m][n][e]; });
 }
 
-// Finishes ddout, and writes u, D, Dd when there is a place for them.
+// Finishes ddout, and writes the statistics when there is a place for them.
 template <class Shape>
 METTLE_DEVICE void mma_finish_tangent(MmaTangentRows<Shape>& rows, const AttentionCall<float>& call,
                                       const AttentionHead& head, const MmaDoubleOperands& x,
                                       int query) {
   using T = typename Shape::T;
+  using Pair = dev::Pack<T, 2>;
   mma_each_row<Shape>([&](int m, int h) {
-    const float u = mma_row_sum(rows.u[m][h]);
+    const float u = mma_row_sum(rows.u[m][h]), d = mma_row_sum(rows.d[m][h]);
+    const float dd = mma_row_sum(rows.dd[m][h]) - u * d;
     const int row = query + mma_row() + 16 * m + 8 * h;
-    const bool reads = x.statistics && row < call.queries;
-    const T* g = static_cast<const T*>(x.dout.data);
-    if (reads) g += head.offset(x.dout) + row * x.dout.row;
-    float d = 0, dd = 0;
-    METTLE_UNROLL
-    for (int n = 0; n < Shape::dims / 8; ++n) METTLE_UNROLL
-    for (int e = 0; e < 2; ++e) {
-      const float out = rows.out[m][n][2 * h + e];
-      float& ddout = rows.ddout[m][n][2 * h + e];
-      ddout -= u * out;
-      const int c = 8 * n + mma_column() + e;
-      if (!reads || c >= call.value_dim) continue;
-      d += dev::to_float(g[c]) * out;
-      dd += dev::to_float(g[c]) * ddout;
-    }
-    d = mma_row_sum(d);
-    dd = mma_row_sum(dd);
-    if (reads && mma_column() == 0)
+    if (row >= call.queries) return;
+    if (x.statistics && mma_column() == 0)
       x.statistics[head.index * call.queries + row] = {rows.lse[m][h], d, u + rows.centre[m][h],
                                                        dd};
+    const T* out = static_cast<const T*>(x.out.data) + head.offset(x.out) + row * x.out.row;
+    METTLE_UNROLL
+    for (int n = 0; n < Shape::dims / 8; ++n) {
+      const int c = 8 * n + mma_column();
+      if (c >= call.value_dim) continue;
+      const Pair pair = *reinterpret_cast<const Pair*>(out + c);
+      rows.ddout[m][n][2 * h] -= u * dev::to_float(pair.at[0]);
+      rows.ddout[m][n][2 * h + 1] -= u * dev::to_float(pair.at[1]);
+    }
   });
 }
 
@@ -153,6 +160,7 @@ void attention_mma_tangent(const AttentionCall<float> call, const MmaDoubleOpera
   dev::SharedCarver carver;
   T* const q = carver.take<T>(Shape::own_size);
   T* const ddq = carver.take<T>(Shape::own_size);
+  T* const g = carver.take<T>(Shape::own_size);
   MmaDoubleKeyTiles<Shape> keys;
   keys.take(carver);
   const AttentionHead head = attention_head(dev::block_index().x / tiles, call.heads);
@@ -165,6 +173,8 @@ void attention_mma_tangent(const AttentionCall<float> call, const MmaDoubleOpera
     mma_load<Shape, Shape::rows>(q, x.q, head, first, call.queries, call.head_dim);
     mma_load<Shape, Shape::rows>(ddq, x.ddq, head, first, x.has_ddq ? call.queries : 0,
                                  call.head_dim);
+    if (x.statistics)
+      mma_load<Shape, Shape::rows>(g, x.dout, head, first, call.queries, call.value_dim);
     keys.load(call, x, head, 0, 0);
   }
   dev::commit_copies();
@@ -179,11 +189,15 @@ void attention_mma_tangent(const AttentionCall<float> call, const MmaDoubleOpera
     if (key + Shape::block < seen) keys.load(call, x, head, key + Shape::block, stage ^ 1);
     dev::commit_copies();
     const int at = stage * Shape::block_size;
-    typename Shape::Scores s = {}, u = {};
+    typename Shape::Scores s = {}, u = {}, a = {}, b = {};
     mma_scores_and_tangents<Shape>(s, u, q + own, ddq + own, keys.k + at, keys.y + at);
     mma_mask_queries<Shape, Extras>(s, call, head, query, key, key + Shape::block <= whole);
-    mma_tangent_weights<Shape, Extras>(s, u, rows, key == 0, call, head, query, key);
-    mma_add_two_columns<Shape>(rows.out, s, rows.ddout, u, keys.v + at);
+    if (x.statistics) {
+      mma_add_scores<Shape>(a, g + own, keys.v + at);
+      mma_add_scores<Shape>(b, g + own, keys.w + at);
+    }
+    mma_tangent_weights<Shape, Extras>(s, u, a, b, rows, key == 0, call, head, query, key);
+    mma_add_columns<Shape>(rows.ddout, u, keys.v + at);
     mma_add_columns<Shape>(rows.ddout, s, keys.w + at);
   }
   dev::wait_copies<0>();

@@ -105,7 +105,7 @@ METTLE_DEVICE void mma_left(std::uint32_t (&a)[4], const typename Shape::T* rows
 
 /// A warp's own rows of an operand in registers, or, when those are too few, where they lie.
 template <class Shape, bool InRegisters> struct MmaLeft {
-  std::uint32_t a[Shape::row_tiles][Shape::dims / 16][4];
+  std::uint32_t a[Shape::row_tiles][Shape::dims / 16][4] = {};
   METTLE_DEVICE void load(const typename Shape::T* rows) {
     METTLE_UNROLL
     for (int m = 0; m < Shape::row_tiles; ++m) METTLE_UNROLL
@@ -118,7 +118,7 @@ template <class Shape, bool InRegisters> struct MmaLeft {
   }
 };
 template <class Shape> struct MmaLeft<Shape, false> {
-  const typename Shape::T* at;
+  const typename Shape::T* at = nullptr;
   METTLE_DEVICE void load(const typename Shape::T* rows) { at = rows; }
   METTLE_DEVICE void get(std::uint32_t (&to)[4], int m, int k) const {
     mma_left<Shape>(to, at + 16 * m * Shape::pitch, 16 * k);
@@ -222,39 +222,6 @@ METTLE_DEVICE void mma_add_columns(typename Shape::Columns& out,
       for (int m = 0; m < Shape::row_tiles; ++m) {
         dev::multiply_add<T>(out[m][n], a[m], b[0], b[1]);
         dev::multiply_add<T>(out[m][n + 1], a[m], b[2], b[3]);
-      }
-    }
-  }
-}
-
-/// Two products with the same right operand, which is read once.
-template <class Shape>
-METTLE_DEVICE void mma_add_two_columns(typename Shape::Columns& out0,
-                                       const typename Shape::Scores& scores0,
-                                       typename Shape::Columns& out1,
-                                       const typename Shape::Scores& scores1,
-                                       const typename Shape::T* right) {
-  using T = typename Shape::T;
-  const int lane = dev::lane_index();
-  right += lane % 16 * Shape::pitch + lane / 16 * 8;
-  METTLE_UNROLL
-  for (int k = 0; k < Shape::block / 16; ++k) {
-    std::uint32_t a[2][Shape::row_tiles][4];
-    METTLE_UNROLL
-    for (int m = 0; m < Shape::row_tiles; ++m) {
-      mma_pack<T>(a[0][m], scores0[m], k);
-      mma_pack<T>(a[1][m], scores1[m], k);
-    }
-    METTLE_UNROLL
-    for (int n = 0; n < Shape::dims / 8; n += 2) {
-      std::uint32_t b[4];
-      dev::load_matrices_transposed(b, right + 16 * k * Shape::pitch + 8 * n);
-      METTLE_UNROLL
-      for (int m = 0; m < Shape::row_tiles; ++m) {
-        dev::multiply_add<T>(out0[m][n], a[0][m], b[0], b[1]);
-        dev::multiply_add<T>(out0[m][n + 1], a[0][m], b[2], b[3]);
-        dev::multiply_add<T>(out1[m][n], a[1][m], b[0], b[1]);
-        dev::multiply_add<T>(out1[m][n + 1], a[1][m], b[2], b[3]);
       }
     }
   }

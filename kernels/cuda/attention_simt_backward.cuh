@@ -103,7 +103,8 @@ template <class Shape> struct SimtBackwardRows {
       for (int j = 0; j < Shape::micro; ++j) s[i][j] *= a[i][j] - d[i];
       simt_put_scores<Shape>(e, s);
       dev::sync_block();  // E is in
-      simt_add_columns<Shape>(dq, e, stream, pitch, call.head_dim);
+      simt_add_columns<Shape>(dq, e, stream, pitch, simt_rows<Shape>(key, call.keys),
+                              call.head_dim);
     }
   }
 };
@@ -199,12 +200,16 @@ void attention_simt_backward_keys(const AttentionCall<typename Shape::Sum> call,
     simt_differentiate_keys<Shape>(s, a, call, head, x, query, key);
     simt_put_scores<Shape>(weights, s);
     dev::sync_block();  // Z o P is in
-    if (x.dv.data) simt_add_columns<Shape>(dv, weights, stream, pitch, call.value_dim);
+    if (x.dv.data)
+      simt_add_columns<Shape>(dv, weights, stream, pitch, simt_rows<Shape>(query, call.queries),
+                              call.value_dim);
     dev::sync_block();  // dout and Z o P are used up
     simt_load<Shape>(stream, pitch, call.dtype, x.q, head, query, call.queries, call.head_dim);
     simt_put_scores<Shape>(weights, a);
     dev::sync_block();  // queries and E are in
-    if (x.dk.data) simt_add_columns<Shape>(dk, weights, stream, pitch, call.head_dim);
+    if (x.dk.data)
+      simt_add_columns<Shape>(dk, weights, stream, pitch, simt_rows<Shape>(query, call.queries),
+                              call.head_dim);
   }
   if (x.dk.data)
     simt_store<Shape>(dk, call.scale, call.dtype, x.dk, head, key, call.keys, call.head_dim);

@@ -122,11 +122,15 @@ template <class Shape> struct SimtDoubleRows {
       simt_put_scores<Shape>(weights, s);
       simt_put_scores<Shape>(tangents, tangent);
       next(x.v, key, call.value_dim);
-      simt_add_columns<Shape>(out, weights, stream, pitch, call.value_dim);
-      if (has_u()) simt_add_columns<Shape>(ddout, tangents, stream, pitch, call.value_dim);
+      simt_add_columns<Shape>(out, weights, stream, pitch, simt_rows<Shape>(key, call.keys),
+                              call.value_dim);
+      if (has_u())
+        simt_add_columns<Shape>(ddout, tangents, stream, pitch, simt_rows<Shape>(key, call.keys),
+                                call.value_dim);
       if (!x.ddv.data) continue;
       next(x.ddv, key, call.value_dim);
-      simt_add_columns<Shape>(ddout, weights, stream, pitch, call.value_dim);
+      simt_add_columns<Shape>(ddout, weights, stream, pitch, simt_rows<Shape>(key, call.keys),
+                              call.value_dim);
     }
   }
 
@@ -187,10 +191,12 @@ template <class Shape> struct SimtDoubleRows {
       simt_put_scores<Shape>(weights, s);
       simt_put_scores<Shape>(tangents, a);
       dev::sync_block();  // F and E are in
-      simt_add_columns<Shape>(dq2, weights, stream, pitch, call.head_dim);
+      simt_add_columns<Shape>(dq2, weights, stream, pitch, simt_rows<Shape>(key, call.keys),
+                              call.head_dim);
       if (!x.ddk.data) continue;
       next(x.ddk, key, call.head_dim);
-      simt_add_columns<Shape>(dq2, tangents, stream, pitch, call.head_dim);
+      simt_add_columns<Shape>(dq2, tangents, stream, pitch, simt_rows<Shape>(key, call.keys),
+                              call.head_dim);
     }
   }
 };
@@ -307,17 +313,20 @@ template <class Shape> struct SimtDoubleKeys {
       if (x.dk2.data) {
         put(s);
         dev::sync_block();  // F is in
-        simt_add_columns<Shape>(dk2, weights, stream, pitch, call.head_dim);
+        simt_add_columns<Shape>(dk2, weights, stream, pitch, simt_rows<Shape>(query, call.queries),
+                                call.head_dim);
         if (x.ddq.data) {
           put(a);
           next(x.ddq, query, call.head_dim);
-          simt_add_columns<Shape>(dk2, weights, stream, pitch, call.head_dim);
+          simt_add_columns<Shape>(dk2, weights, stream, pitch,
+                                  simt_rows<Shape>(query, call.queries), call.head_dim);
         }
       }
       if (!x.dv2.data || !(x.ddq.data || x.ddk.data)) continue;
       put(tangent);
       next(x.dout, query, call.value_dim);
-      simt_add_columns<Shape>(dv2, weights, stream, pitch, call.value_dim);
+      simt_add_columns<Shape>(dv2, weights, stream, pitch, simt_rows<Shape>(query, call.queries),
+                              call.value_dim);
     }
   }
 };

@@ -117,7 +117,8 @@ void attention_simt_forward(const AttentionCall<typename Shape::Sum> call,
     dev::sync_block();  // the keys are used up
     simt_load<Shape>(kv, pitch, call.dtype, x.v, head, key, call.keys, call.value_dim);
     dev::sync_block();  // values and weights are in
-    simt_add_columns<Shape>(rows.out, weights, kv, pitch, call.value_dim);
+    simt_add_columns<Shape>(rows.out, weights, kv, pitch, simt_rows<Shape>(key, call.keys),
+                            call.value_dim);
   }
   simt_finish_forward<Shape>(rows, call, head, x, query);
 }

@@ -47,6 +47,11 @@ template <class A, int Dims, int M> struct SimtShape {
   }
 };
 
+/// Rows of the tile that begins at `first` that exist among `count`.
+template <class Shape> METTLE_DEVICE int simt_rows(int first, int count) {
+  return dev::minimum(Shape::rows, count - first);
+}
+
 METTLE_DEVICE int simt_x() { return dev::thread_rank() % 16; }
 METTLE_DEVICE int simt_y() { return dev::thread_rank() / 16; }
 
@@ -87,15 +92,15 @@ METTLE_DEVICE void simt_add_scores(typename Shape::Scores& out, const typename S
   }
 }
 
-/// out += scores b, over all rows of b.
+/// out += scores b, over the first `rows` rows of b.
 template <class Shape>
 METTLE_DEVICE void simt_add_columns(typename Shape::Columns& out, const typename Shape::Sum* scores,
-                                    const typename Shape::Sum* b, int pitch, int cols) {
+                                    const typename Shape::Sum* b, int pitch, int rows, int cols) {
   using A = typename Shape::Sum;
   using Pack = SimtPack<A>;
   constexpr int M = Shape::micro, width = Shape::width;
   scores += simt_y() * Shape::score_pitch;
-  for (int j = 0; j < Shape::rows; j += width) {
+  for (int j = 0; j < rows; j += width) {
     Pack x[M];
     METTLE_UNROLL
     for (int i = 0; i < M; ++i)

@@ -4,6 +4,7 @@
 namespace mettle::kernels::cuda {
 
 void register_kernels() {
+  register_attention();
   register_bce_with_logits();
   register_bias_gelu();
   register_copy();
@@ -15,9 +16,7 @@ void register_kernels() {
   register_layer_norm();
   register_linalg();
   register_matmul();
-#if defined(METTLE_CUDA)  // the library computes on GPUs only
   register_matmul_cublaslt();
-#endif
   register_matmul_mma();
   register_optimizer();
   register_order();

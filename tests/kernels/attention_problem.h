@@ -1,5 +1,6 @@
 // One attention problem for the kernel tests: operands of a dtype in a layout, run through the
-// forward, backward and double backward of a chosen variant.
+// forward, backward and double backward of a chosen variant on the device under test, and once more
+// by the plain formulas in f64 on the CPU.
 #pragma once
 
 #include "kernels/attention.h"
@@ -10,14 +11,15 @@ namespace mettle::test {
 enum class MaskKind { none, full, per_key, per_head };
 enum class PaddingKind { none, ragged, first_batch_invalid };
 
-/// A row of the tables. Strided operands are (B, N, H, D) with a gap after each row.
+/// A row of the tables. Strided operands are (B, N, H, D) with a gap of so many elements after each
+/// row.
 struct AttentionCase {
   std::int64_t batch, heads, queries, keys, head_dim, value_dim;
   bool causal = false;
   MaskKind mask = MaskKind::none;
   PaddingKind padding = PaddingKind::none;
   double dropout = 0;
-  bool strided = false;
+  std::int64_t gap = 0;
 
   std::int64_t q_size() const { return batch * heads * queries * head_dim; }
   std::int64_t k_size() const { return batch * heads * keys * head_dim; }
@@ -26,24 +28,22 @@ struct AttentionCase {
 };
 
 inline std::string describe(const AttentionCase& c) {
-  return fmt::format("B{} H{} Nq{} Nk{} D{} Dv{} causal{} mask{} padding{} dropout{} strided{}",
+  return fmt::format("B{} H{} Nq{} Nk{} D{} Dv{} causal{} mask{} padding{} dropout{} gap{}",
                      c.batch, c.heads, c.queries, c.keys, c.head_dim, c.value_dim, c.causal,
-                     static_cast<int>(c.mask), static_cast<int>(c.padding), c.dropout, c.strided);
+                     static_cast<int>(c.mask), static_cast<int>(c.padding), c.dropout, c.gap);
 }
 
 /// A (B, H, N, D) operand, dense or strided. `values` are always in (B, H, N, D) order.
 class Operand {
  public:
-  static constexpr std::int64_t gap = 3;
-
   Operand(DType dtype, const AttentionCase& c, std::int64_t rows, std::int64_t cols)
       : heads_(c.heads),
         rows_(rows),
         cols_(cols),
         count_(c.batch * c.heads * rows * cols),
-        strided_(c.strided),
-        buffer_(dtype, Vec(static_cast<std::size_t>(
-                               c.strided ? c.batch * heads_ * rows * (cols + gap) : count_),
+        gap_(c.gap),
+        buffer_(dtype, Vec(static_cast<std::size_t>(gap_ ? c.batch * heads_ * rows * (cols + gap_)
+                                                         : count_),
                            sentinel)) {}
 
   Operand& fill(const Vec& values) {
@@ -70,8 +70,8 @@ class Operand {
   }
 
   kernels::AttentionOut out() {
-    if (!strided_) return {buffer_.data(), heads_ * rows_ * cols_, rows_ * cols_, cols_};
-    const std::int64_t width = cols_ + gap;
+    if (!gap_) return {buffer_.data(), heads_ * rows_ * cols_, rows_ * cols_, cols_};
+    const std::int64_t width = cols_ + gap_;
     return {buffer_.data(), rows_ * heads_ * width, width, heads_ * width};
   }
   kernels::AttentionIn in() {
@@ -83,14 +83,13 @@ class Operand {
   static constexpr double sentinel = 77;
 
   std::size_t place(std::int64_t i) const {
-    if (!strided_) return static_cast<std::size_t>(i);
+    if (!gap_) return static_cast<std::size_t>(i);
     const std::int64_t col = i % cols_, row = i / cols_ % rows_,
                        head = i / (cols_ * rows_) % heads_, batch = i / (cols_ * rows_ * heads_);
-    return static_cast<std::size_t>(((batch * rows_ + row) * heads_ + head) * (cols_ + gap) + col);
+    return static_cast<std::size_t>(((batch * rows_ + row) * heads_ + head) * (cols_ + gap_) + col);
   }
 
-  std::int64_t heads_, rows_, cols_, count_;
-  bool strided_;
+  std::int64_t heads_, rows_, cols_, count_, gap_;
   Buffer buffer_;
 };
 
@@ -127,8 +126,10 @@ class AttentionRun {
     dtype_ = type;
   }
 
-  /// The same problem in f64, with operands that hold what this one's dtype holds.
-  AttentionRun exact() const {
+  /// The same problem in f64 on the CPU, with operands that hold what this one's dtype holds, run
+  /// by the plain formulas.
+  AttentionRun oracle() const {
+    const OnCpu cpu;
     AttentionRun r(c, DType::f64);
     r.q.fill(q.values().values());
     r.k.fill(k.values().values());
@@ -138,6 +139,7 @@ class AttentionRun {
     r.ddk.fill(ddk.values().values());
     r.ddv.fill(ddv.values().values());
     r.mask = Buffer(DType::f64, mask.values());
+    r.run("naive");
     return r;
   }
 
@@ -176,9 +178,9 @@ class AttentionRun {
   }
 
   AttentionRun& run() {
-    kernels::attention_forward({}, forward_args());
-    kernels::attention_backward({}, backward_args());
-    kernels::attention_double_backward({}, double_backward_args());
+    kernels::attention_forward(stream_under_test(), forward_args());
+    kernels::attention_backward(stream_under_test(), backward_args());
+    kernels::attention_double_backward(stream_under_test(), double_backward_args());
     return *this;
   }
   AttentionRun& run(const char* variant) {
@@ -201,7 +203,7 @@ class AttentionRun {
   Operand q, k, v, dout, ddq, ddk, ddv;
   Operand out, dq, dk, dv, dq2, dk2, dv2, ddout;
   Buffer lse, mask;
-  std::vector<std::uint8_t> padding;  // (B, Nk, 2), of which the first of each pair is used
+  Array<std::uint8_t> padding;  // (B, Nk, 2), of which the first of each pair is used
 
  private:
   static Vec rounded(DType dtype, const Vec& values) { return Buffer(dtype, values).values(); }
