@@ -7,11 +7,7 @@
 #include <array>
 #include <cstdint>
 
-#if defined(__CUDACC__)
-#define METTLE_HD __host__ __device__
-#else
-#define METTLE_HD
-#endif
+#include "engine/host_device.h"
 
 namespace mettle {
 

@@ -3,6 +3,7 @@
 // and sum the bias gradients in a fixed order.
 #include "kernels/bias_gelu.h"
 
+#include "kernels/argument_checks.h"
 #include "kernels/cpu/register.h"
 #include "kernels/cpu/simd_targets.h"
 

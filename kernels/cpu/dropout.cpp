@@ -10,7 +10,7 @@
 // A row's intermediate values stay in f32 (f64) in cache and are rounded once.
 #include "kernels/dropout.h"
 
-#include "engine/check.h"
+#include "kernels/argument_checks.h"
 #include "kernels/cpu/register.h"
 #include "kernels/cpu/simd_targets.h"
 
@@ -227,23 +227,15 @@ HWY_EXPORT(forward);
 HWY_EXPORT(backward);
 HWY_EXPORT(double_backward);
 
-void check_probability(double p) {
-  METTLE_CHECK(ValueError, p >= 0 && p < 1, "dropout: p = {} is outside [0, 1)", p);
-}
-
 template <class Args> void check_fused(const Args& a) {
-  METTLE_CHECK(
-      ShapeError, a.columns >= 1,
-      "dropout_residual_layer_norm: the normalised axis has {} columns; it needs at least 1",
-      a.columns);
-  check_groups("dropout_residual_layer_norm", a.rows, a.groups);
-  check_probability(a.p);
+  check_normalised("dropout_residual_layer_norm", a.rows, a.columns, a.groups);
+  check_drop_probability(a.p);
 }
 }  // namespace
 
 void register_dropout() {
   dropout.add({"simd", DeviceType::cpu, 10, nullptr, [](const Stream&, const DropoutArgs& a) {
-                 check_probability(a.p);
+                 check_drop_probability(a.p);
                  HWY_DYNAMIC_DISPATCH(plain)(a);
                }});
   dropout_residual_layer_norm_forward.add(

@@ -3,17 +3,15 @@
 
 #include <cmath>
 
-#include "engine/check.h"
 #include "engine/parallel.h"
 #include "kernels/copy.h"
 #include "kernels/cpu/elementwise_tiles.h"
 #include "kernels/cpu/register.h"
 #include "kernels/cpu/tiles.h"
+#include "kernels/primitive_checks.h"
 
 namespace mettle::kernels::cpu {
 namespace {
-
-bool is_integer(DType dtype) { return dtype == DType::i64 || dtype == DType::i32; }
 
 /// Calls f.template operator()<T>() with T = i64 or i32, whichever `dtype` is.
 template <class F> void dispatch_integer(DType dtype, F&& f) {
@@ -40,7 +38,9 @@ void integer_unary(UnaryOp op, const T* x, T* y, std::int64_t n, T alpha, T beta
   }
 }
 
-template <class T> void integer_binary(BinaryOp op, const T* a, const T* b, T* y, std::int64_t n) {
+/// `first` is the number of the tile's first element.
+template <class T>
+void integer_binary(BinaryOp op, const T* a, const T* b, T* y, std::int64_t n, std::int64_t first) {
   using U = std::make_unsigned_t<T>;
   for (std::int64_t j = 0; j < n; ++j) {
     const auto p = static_cast<U>(a[j]), q = static_cast<U>(b[j]);
@@ -51,7 +51,7 @@ template <class T> void integer_binary(BinaryOp op, const T* a, const T* b, T* y
       case BinaryOp::maximum: y[j] = std::max(a[j], b[j]); break;
       case BinaryOp::minimum: y[j] = std::min(a[j], b[j]); break;
       default:
-        METTLE_CHECK(ValueError, b[j] != 0, "div: integer division by zero at element {}", j);
+        if (b[j] == 0) throw_division_by_zero(first + j);
         y[j] = b[j] == -1 ? static_cast<T>(U{0} - p) : a[j] / b[j];
     }
   }
@@ -73,11 +73,7 @@ template <class T, class C, class Tile> void map_unary(const UnaryArgs& args, Ti
 }
 
 void run_unary(const Stream&, const UnaryArgs& args) {
-  if (is_integer(args.dtype)) {
-    METTLE_CHECK(DTypeError,
-                 args.op == UnaryOp::affine || args.op == UnaryOp::abs || args.op == UnaryOp::sign,
-                 "this function takes floating dtypes, got {}; convert with cast()",
-                 to_string(args.dtype));
+  if (maps_integers(args.op, args.dtype)) {
     return dispatch_integer(args.dtype, [&]<class T>() {
       map_unary<T, T>(args, [&](const T* x, T* y, std::int64_t n) {
         integer_unary(args.op, x, y, n, static_cast<T>(args.alpha), static_cast<T>(args.beta));
@@ -116,13 +112,10 @@ template <class T, class C, class Tile> void map_binary(const BinaryArgs& args, 
 }
 
 void run_binary(const Stream&, const BinaryArgs& args) {
-  if (is_integer(args.dtype)) {
-    METTLE_CHECK(DTypeError, args.op <= BinaryOp::minimum,
-                 "this function takes floating dtypes, got {}; convert with cast()",
-                 to_string(args.dtype));
+  if (maps_integers(args.op, args.dtype)) {
     return dispatch_integer(args.dtype, [&]<class T>() {
       map_binary<T, T>(args, [&](const T* a, const T* b, T* y, std::int64_t n) {
-        integer_binary(args.op, a, b, y, n);
+        integer_binary(args.op, a, b, y, n, y - static_cast<T*>(args.y));
       });
     });
   }

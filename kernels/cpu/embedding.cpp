@@ -3,9 +3,9 @@
 // same bits for any number of threads.
 #include "kernels/embedding.h"
 
-#include "engine/check.h"
 #include "kernels/cpu/register.h"
 #include "kernels/cpu/simd_targets.h"
+#include "kernels/primitive_checks.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/embedding.cpp"
@@ -77,11 +77,6 @@ namespace {
 HWY_EXPORT(dense);
 HWY_EXPORT(sparse);
 
-void check_float(DType dtype) {
-  METTLE_CHECK(DTypeError, is_floating(dtype),
-               "embedding: the table is f64, f32, bf16 or f16, got {}", to_string(dtype));
-}
-
 template <class Id> void gather(const EmbeddingForwardArgs& a) {
   const std::size_t row_bytes = static_cast<std::size_t>(a.width) * size_of(a.dtype);
   const auto* ids = static_cast<const Id*>(a.ids);
@@ -101,9 +96,7 @@ template <class Id> void gather(const EmbeddingForwardArgs& a) {
 }
 
 template <class Args> void with_ids(const Args& a, auto&& body) {
-  check_float(a.dtype);
-  METTLE_CHECK(DTypeError, a.id_dtype == DType::i64 || a.id_dtype == DType::i32,
-               "embedding: ids are i64 or i32, got {}; convert with cast()", to_string(a.id_dtype));
+  check_embedding(a.dtype, a.id_dtype);
   const auto checked = [&]<class Id>(TypeTag<Id>) {
     check_ids(static_cast<const Id*>(a.ids), a.n, a.table_rows, a.padding_id);
     body(TypeTag<Id>{});

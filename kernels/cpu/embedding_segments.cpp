@@ -5,7 +5,7 @@
 #include <array>
 #include <utility>
 
-#include "engine/check.h"
+#include "kernels/primitive_checks.h"
 
 namespace mettle::kernels::cpu {
 namespace {
@@ -33,9 +33,8 @@ template <class Id>
 void check_ids(const Id* ids, std::int64_t n, std::int64_t table_rows, std::int64_t padding_id) {
   for (std::int64_t i = 0; i < n; ++i) {
     const bool inside = ids[i] >= 0 && ids[i] < table_rows;
-    METTLE_CHECK(ValueError, inside || (padding_id != -1 && ids[i] == padding_id),
-                 "embedding: id {} at position {} is outside a table of {} rows", ids[i], i,
-                 table_rows);
+    if (!inside && (padding_id == -1 || ids[i] != padding_id))
+      throw_id_outside(ids[i], i, table_rows);
   }
 }
 

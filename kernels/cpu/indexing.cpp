@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "engine/check.h"
 #include "engine/parallel.h"
 #include "kernels/cpu/register.h"
 #include "kernels/cpu/tiles.h"
+#include "kernels/primitive_checks.h"
 
 namespace mettle::kernels::cpu {
 namespace {
@@ -25,9 +25,7 @@ template <class Args> void check_indices(const Args& args) {
       for (std::int64_t j = 0; j < inner; ++j) {
         const std::int64_t k =
             at.index[o * at.outer_stride + i * at.axis_stride + j * at.inner_stride];
-        METTLE_CHECK(ValueError, 0 <= k && k < args.size,
-                     "{}: index {} at position {} of its axis is outside an axis of {} elements",
-                     at.operation, k, i, args.size);
+        if (k < 0 || k >= args.size) throw_index_outside(at.operation, k, i, args.size);
       }
 }
 
@@ -100,16 +98,14 @@ void run_gather(const Stream&, const GatherArgs& args) {
 }
 
 void run_scatter_add(const Stream&, const ScatterAddArgs& args) {
+  check_scatter_add(args.at.operation, args.dtype);
   check_indices(args);
   switch (args.dtype) {
     case DType::f64: return add_elements<double>(args);
     case DType::f32: return add_elements<float>(args);
     case DType::i64: return add_elements<std::int64_t>(args);
-    case DType::i32: return add_elements<std::int32_t>(args);
-    default: break;
+    default: return add_elements<std::int32_t>(args);
   }
-  fail<DTypeError>("{}: takes f64, f32, i64 or i32, got {}; convert with cast()", args.at.operation,
-                   to_string(args.dtype));
 }
 
 }  // namespace

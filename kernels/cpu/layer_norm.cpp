@@ -2,7 +2,7 @@
 // a row is in layer_norm-inl.h.
 #include "kernels/layer_norm.h"
 
-#include "engine/check.h"
+#include "kernels/argument_checks.h"
 #include "kernels/cpu/register.h"
 #include "kernels/cpu/simd_targets.h"
 
@@ -140,11 +140,7 @@ HWY_EXPORT(backward);
 HWY_EXPORT(double_backward);
 
 template <class Args> void check_sizes(const Args& a) {
-  METTLE_CHECK(ShapeError, a.columns >= 1,
-               "layer_norm: the normalised axis has {} columns; it needs "
-               "at least 1",
-               a.columns);
-  check_groups("layer_norm", a.rows, a.groups);
+  check_normalised("layer_norm", a.rows, a.columns, a.groups);
 }
 
 }  // namespace

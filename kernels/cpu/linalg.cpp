@@ -8,6 +8,7 @@
 
 #include "engine/check.h"
 #include "engine/parallel.h"
+#include "kernels/cpu/linalg_check.h"
 #include "kernels/cpu/register.h"
 #include "kernels/cpu/simd_targets.h"
 #include "kernels/cpu/tiles.h"
@@ -149,11 +150,6 @@ namespace {
 HWY_EXPORT(Cholesky);
 HWY_EXPORT(TriangularSolve);
 
-void check_dtype(DType dtype, const char* operation) {
-  METTLE_CHECK(DTypeError, dtype == DType::f64 || dtype == DType::f32,
-               "{}: takes f64 or f32, got {}; convert with cast()", operation, to_string(dtype));
-}
-
 template <class T> void check_diagonal(const TriangularSolveArgs& args) {
   const Layout<1> batch = collapse<1>(args.batch, {&args.t_batch});
   for (std::int64_t m = 0; m < batch.total; ++m) {
@@ -190,12 +186,12 @@ void run_triangle(const Stream&, const TriangleArgs& args) {
 void register_linalg() {
   triangle.add({"rows", DeviceType::cpu, 0, nullptr, run_triangle});
   cholesky.add({"panels", DeviceType::cpu, 0, nullptr, [](const Stream&, const CholeskyArgs& args) {
-                  check_dtype(args.dtype, "cholesky");
+                  check_linalg_dtype(args.dtype, "cholesky");
                   HWY_DYNAMIC_DISPATCH(Cholesky)(args);
                 }});
   triangular_solve.add(
       {"tiles", DeviceType::cpu, 0, nullptr, [](const Stream&, const TriangularSolveArgs& args) {
-         check_dtype(args.dtype, "triangular_solve");
+         check_linalg_dtype(args.dtype, "triangular_solve");
          args.dtype == DType::f64 ? check_diagonal<double>(args) : check_diagonal<float>(args);
          HWY_DYNAMIC_DISPATCH(TriangularSolve)(args);
        }});

@@ -130,7 +130,12 @@ void run_block(const MatmulBlock& block) {
 
 void run_onednn(const Stream& caller, const MatmulArgs& original);
 
-/// One call for each index of the first batch axis: of batches that do not merge into one axis.
+/// oneDNN does not broadcast both operands over a batch.
+bool broadcasts_both(const MatmulArgs& args) {
+  return args.batch.rank() == 1 && args.a_batch[0] == 0 && args.b_batch[0] == 0;
+}
+
+/// One call for each index of the first batch axis.
 void run_by_first_axis(const Stream& caller, const MatmulArgs& args) {
   MatmulArgs part = args;
   part.batch.erase(0);
@@ -181,7 +186,7 @@ void run_by_inner_blocks(const Stream& caller, const MatmulArgs& args) {
 void run_onednn(const Stream& caller, const MatmulArgs& original) {
   const MatmulArgs args = merge_batch(original);
   if (numel(args.batch) == 0 || args.m == 0 || args.n == 0) return;
-  if (args.batch.rank() > 1) return run_by_first_axis(caller, args);
+  if (args.batch.rank() > 1 || broadcasts_both(args)) return run_by_first_axis(caller, args);
   if (sum_needs_cutting(args)) return run_by_inner_blocks(caller, args);
   const MatmulBlocks blocks(args);
   parallel_for(blocks.count(), 1, [&](std::int64_t begin, std::int64_t end) {

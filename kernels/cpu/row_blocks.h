@@ -5,23 +5,11 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <string_view>
-
-#include "engine/check.h"
 
 namespace mettle::kernels::cpu {
 
 /// Elements of work worth a visit to the thread pool.
 inline constexpr std::int64_t elements_per_task = 16384;
-
-/// Throws ShapeError when `groups` equal groups of rows do not exist.
-inline void check_groups(std::string_view op, std::int64_t rows, std::int64_t groups) {
-  METTLE_CHECK(
-      ShapeError, groups >= 1 && rows >= 0 && rows % groups == 0,
-      "{}: {} rows cannot be split into {} equal groups; the leading (task) dimension of the "
-      "weights must divide the rows",
-      op, rows, groups);
-}
 
 /// Blocks of consecutive rows, none of which crosses the border of a group.
 class RowBlocks {

@@ -16,11 +16,16 @@
 #include "kernels/cuda/device_core.cuh"
 #include "kernels/cuda/device_launch.cuh"
 #include "kernels/cuda/device_mma.cuh"
+#include "kernels/cuda/device_tma.cuh"
+#include "kernels/cuda/device_wgmma.cuh"
 #else
 #include "kernels/emulation/device_async.h"
 #include "kernels/emulation/device_core.h"
 #include "kernels/emulation/device_launch.h"
 #include "kernels/emulation/device_mma.h"
+#include "kernels/emulation/device_tma.h"
+#include "kernels/emulation/device_wgmma.h"
 #endif
 
+#include "kernels/cuda/device_swizzle.cuh"
 #include "kernels/cuda/device_warp.cuh"

@@ -11,8 +11,10 @@
 #include "engine/half.h"
 #include "kernels/cuda/device_types.cuh"
 
-// A kernel for blocks of at most so many threads: METTLE_GLOBAL(256) void name(...) { ... }.
-#define METTLE_GLOBAL(max_threads) __global__ __launch_bounds__(max_threads)
+// A kernel for blocks of at most so many threads: METTLE_GLOBAL(256) void name(...) { ... }. A
+// second number is how many blocks a multiprocessor shall hold at least; it bounds the registers,
+// and lower_registers() and raise_registers() do nothing without it.
+#define METTLE_GLOBAL(...) __global__ __launch_bounds__(__VA_ARGS__)
 #define METTLE_DEVICE __device__ __forceinline__
 #define METTLE_UNROLL _Pragma("unroll")
 // T* name: `count` elements that the block shares. Raw bytes, because shared variables are not
@@ -128,20 +130,31 @@ METTLE_DEVICE bool any_lane(std::uint32_t mask, bool vote) { return __any_sync(m
 METTLE_DEVICE bool all_lanes(std::uint32_t mask, bool vote) { return __all_sync(mask, vote) != 0; }
 
 // ---- dynamic shared memory ----------------------------------------------------------------------
-/// Hands out the launch's dynamic shared memory, each part aligned to 128 bytes. Every thread takes
-/// the same parts in the same order.
+/// Hands out the launch's dynamic shared memory, each part aligned to 128 bytes or to what is asked
+/// for. Every thread takes the same parts in the same order.
 class SharedCarver {
  public:
-  template <class T> METTLE_DEVICE T* take(int count) {
-    // Declared here, because at namespace scope its alignment would cost kernels that use none.
-    extern __shared__ __align__(128) unsigned char mettle_dynamic_shared[];
-    offset_ = (offset_ + 127) / 128 * 128;
-    T* array = reinterpret_cast<T*>(mettle_dynamic_shared + offset_);
+  template <class T, int alignment = 128> METTLE_DEVICE T* take(int count) {
+    static_assert(alignment >= 128 && alignment <= 1024 && (alignment & (alignment - 1)) == 0);
+    offset_ = (offset_ + alignment - 1) / alignment * alignment;
+    T* array = reinterpret_cast<T*>(memory<(alignment > 128)>() + offset_);
     offset_ += sizeof(T) * static_cast<std::size_t>(count);
     return array;
   }
 
  private:
+  // One memory under two names. Declared here, because at namespace scope its alignment would cost
+  // kernels that use none.
+  template <bool aligned> METTLE_DEVICE static unsigned char* memory() {
+    if constexpr (aligned) {
+      extern __shared__ __align__(1024) unsigned char mettle_aligned_dynamic_shared[];
+      return mettle_aligned_dynamic_shared;
+    } else {
+      extern __shared__ __align__(128) unsigned char mettle_dynamic_shared[];
+      return mettle_dynamic_shared;
+    }
+  }
+
   std::size_t offset_ = 0;
 };
 

@@ -39,6 +39,25 @@ using Float4 = Pack<float, 4>;
 /// Names the matrix instructions on f32 that look at 10 bits of the mantissa.
 struct Tf32;
 
+/// Four warps that multiply together, the first one a multiple of four.
+inline constexpr int warpgroup_size = 128;
+
+/// How the 16-byte units of a tile in shared memory are permuted, so that rows and columns alike
+/// fall into different banks. The tile consists of rows of so many bytes, eight of which make a
+/// pattern; it starts at a multiple of the pattern's size. Unit u of row r lies at
+/// u xor (r * width / 128 mod width / 16).
+enum class Swizzle { none, bytes_32, bytes_64, bytes_128 };
+
+/// Bytes of a row of the pattern; without one, those of a unit.
+constexpr int swizzle_width(Swizzle swizzle) { return 16 << static_cast<int>(swizzle); }
+/// What a swizzled tile is aligned to. Copies of tensors ask for 128 bytes at least.
+constexpr int swizzle_alignment(Swizzle swizzle) {
+  return swizzle == Swizzle::none ? 128 : 8 * swizzle_width(swizzle);
+}
+
+/// Which index of a matrix operand is contiguous: the one that is summed over, or the other.
+enum class Major { k, mn };
+
 /// The state of an mbarrier. It lives in shared memory and is touched by mbarrier_*() only.
 struct alignas(8) MBarrier {
   std::uint64_t opaque;

@@ -97,7 +97,7 @@ void Block::complete(int id, Thread& last) {
   }
   barrier.arrived = 0;
   barrier.votes = {};
-  barrier.gathering = Gathering(races() ? actors() : 0);
+  barrier.gathering = new_gathering();
 }
 
 }  // namespace mettle::emulation

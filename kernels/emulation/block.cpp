@@ -27,8 +27,10 @@ Thread& self() {
 Block::Block(MachineState& machine, const Launch& launch, BlockId id, dev::Dim3 index)
     : machine_(machine), launch_(launch), id_(id), index_(index), thread_(machine.threads) {
   const dev::Dim3 size = launch.shape.block;
-  const auto nothing_seen = std::make_shared<const Clocks>(static_cast<std::size_t>(actors()));
-  for (Barrier& barrier : barrier_) barrier.gathering = Gathering(races() ? actors() : 0);
+  const auto nothing_seen =
+      std::make_shared<const Clocks>(static_cast<std::size_t>(clock_entries()));
+  for (Barrier& barrier : barrier_) barrier.gathering = new_gathering();
+  warpgroups_.resize(static_cast<std::size_t>(threads() / dev::warpgroup_size));
   for (int i = 0; i < threads(); ++i) {
     Thread& thread = thread_[static_cast<std::size_t>(i)];
     thread.block = this;
@@ -38,6 +40,8 @@ Block::Block(MachineState& machine, const Launch& launch, BlockId id, dev::Dim3 
     thread.clock = {i, 1, nothing_seen, nullptr};
     thread.copies.clear();
     thread.copy_groups.clear();
+    thread.registers.clear();
+    thread.stores = {};
     thread.fence_release = thread.fence_acquire = nullptr;
     thread.fiber.start(machine.stacks->stack(i), thread_main, &thread);
     ready_.push_back(i);
@@ -88,6 +92,12 @@ void Block::finish(Thread& thread) {
     stop(Finding::unfinished_copy, {thread.copies.front().place},
          "{} leaves the kernel while its copy issued at {{0}} is under way: wait for it",
          name_of(thread));
+  if (const Place multiply = thread.registers.under_way(); multiply != 0)
+    stop(Finding::unfinished_copy, {multiply},
+         "{} leaves the kernel while its multiply issued at {{0}} is under way: commit it and wait "
+         "for it",
+         name_of(thread));
+  finish_stores(thread);
   if (const Barrier& all = barrier_[0]; all.arrived > 0)
     stop(Finding::divergent_barrier, {all.place},
          "{} leaves the kernel while {} of {} threads wait for it at the barrier at {{0}}",
@@ -100,6 +110,15 @@ void Block::finish(Thread& thread) {
            "{} leaves the kernel while lane {} of its warp waits for it in the warp "
            "operation at {{0}}, whose mask is {:#x}",
            name_of(thread), i - first, other.mask);
+  }
+  const int group = thread.rank / dev::warpgroup_size * dev::warpgroup_size;
+  for (int i = group; i < std::min(group + dev::warpgroup_size, threads()); ++i) {
+    const Waiting& other = thread_[static_cast<std::size_t>(i)].waiting;
+    if (other.in == Waiting::In::warpgroup_operation)
+      stop(
+          Finding::inactive_lane, {other.place},
+          "{} leaves the kernel while others of its warpgroup wait for it in the multiply at {{0}}",
+          name_of(thread));
   }
 }
 
@@ -132,6 +151,7 @@ std::string Block::wait_text(const Thread& thread) const {
     case Waiting::In::exited: return "have left the kernel";
     case Waiting::In::warp_operation:
       return fmt::format("wait in the warp operation with mask {:#x} at ", w.mask);
+    case Waiting::In::warpgroup_operation: return "wait for their warpgroup to multiply at ";
     case Waiting::In::barrier: {
       const Barrier& barrier = barrier_[w.barrier];
       return fmt::format("wait at barrier {}, where {} of {} threads are, at ", w.barrier,
@@ -149,16 +169,19 @@ std::string Block::wait_text(const Thread& thread) const {
 // Nobody can run: tells every group of threads that waits in one place.
 void Block::no_progress() {
   std::map<Place, std::pair<int, const Thread*>> groups;
-  std::map<int, std::set<Place>> warp_places;
+  std::map<int, std::set<Place>> warp_places, group_places;
   for (const Thread& thread : thread_) {
     if (thread.waiting.in == Waiting::In::exited) continue;
     auto& [count, first] = groups[thread.waiting.place];
     if (count++ == 0) first = &thread;
     if (thread.waiting.in == Waiting::In::warp_operation)
       warp_places[thread.warp()].insert(thread.waiting.place);
+    if (thread.waiting.in == Waiting::In::warpgroup_operation)
+      group_places[thread.rank / dev::warpgroup_size].insert(thread.waiting.place);
   }
-  const bool warp_diverges = std::any_of(warp_places.begin(), warp_places.end(),
-                                         [](const auto& warp) { return warp.second.size() > 1; });
+  const auto several = [](const auto& group) { return group.second.size() > 1; };
+  const bool warp_diverges =
+      std::ranges::any_of(warp_places, several) || std::ranges::any_of(group_places, several);
   UnlocatedReport report{warp_diverges ? Finding::divergent_warp : Finding::deadlock,
                          fmt::format("no thread of block {} can go on:", text_of(index_)),
                          {}};

@@ -1,6 +1,7 @@
 // The block that runs: its threads, who waits for what, and the rules of everything that threads do
 // together. Each idea has a file: block.cpp schedules, barriers.cpp, warp.cpp, memory.cpp,
-// copies.cpp, mbarriers.cpp and matrix.cpp.
+// copies.cpp, mbarriers.cpp, matrix.cpp, wgmma.cpp, async_proxy.cpp, tensor_copies.cpp and
+// tensor_stores.cpp.
 //
 // Threads switch only where they wait, and the next one is drawn at random. A found mistake that
 // leaves the block able to run (a race) is noted; any other stops the launch by never resuming any
@@ -22,7 +23,10 @@
 #include "kernels/emulation/clock.h"
 #include "kernels/emulation/fiber.h"
 #include "kernels/emulation/machine_state.h"
+#include "kernels/emulation/registers.h"
 #include "kernels/emulation/runtime.h"
+#include "kernels/emulation/tensor_box.h"
+#include "kernels/emulation/warpgroup.h"
 
 namespace mettle::emulation {
 
@@ -72,13 +76,20 @@ struct PendingCopy {
 
 /// What a thread waits in.
 struct Waiting {
-  enum class In { nothing, warp_operation, barrier, mbarrier, exited } in = In::nothing;
+  enum class In {
+    nothing,
+    warp_operation,
+    warpgroup_operation,
+    barrier,
+    mbarrier,
+    exited
+  } in = In::nothing;
   Place place = 0;
   int barrier = 0;                  // id
   const void* mbarrier = nullptr;   // address
   WarpFunction function = nullptr;  // of the warp operation
   std::uint32_t mask = 0;
-  const void* input = nullptr;
+  const void* input = nullptr;  // also of the warpgroup operation
   void* output = nullptr;
 };
 
@@ -92,6 +103,8 @@ struct Thread {
   ThreadClock clock;
   std::vector<PendingCopy> copies;       // in the order of issue
   std::vector<std::size_t> copy_groups;  // sizes of the committed groups at their front
+  RegisterFile registers;                // of multiplies
+  StoreQueue stores;
   // C++'s fences: what later relaxed stores hand over, and what earlier relaxed loads have read.
   std::shared_ptr<const BlockClocks> fence_release, fence_acquire;
 
@@ -120,14 +133,32 @@ class Block {
   void atomic_access(Thread& thread, const void* address, std::size_t bytes, AtomicKind kind,
                      Place place);
   void fence(Thread& thread);
-  void* static_array(const void* key, std::size_t bytes, Place place);
-  void* dynamic_array(std::size_t offset, std::size_t bytes, Place place);
+  void* static_array(const void* key, std::size_t bytes, std::size_t alignment, Place place);
+  void* dynamic_array(std::size_t offset, std::size_t bytes, std::size_t alignment, Place place);
   void copy_async(Thread& thread, const PendingCopy& copy);
   void wait_copies(Thread& thread, int groups_left);
   void mbarrier_init(Thread& thread, const void* barrier, int arrivals, Place place);
   void mbarrier_arrive(Thread& thread, const void* barrier, std::uint32_t bytes, Place place);
   void mbarrier_wait(Thread& thread, const void* barrier, int parity, Place place);
   void copy_bulk(Thread& thread, const PendingCopy& copy, const void* barrier);
+  void copy_tensor(Thread& thread, void* to, const TensorBox& box, const void* barrier,
+                   Place place);
+  void store_tensor(Thread& thread, const TensorBox& box, const std::byte* from, bool add,
+                    Place place);
+  /// The box that a copy by this map moves.
+  TensorBox box_of(const Thread& thread, const dev::TensorMap* map, const int* at, int rank,
+                   Place place);
+  void commit_stores(Thread& thread);
+  void wait_store_reads(Thread& thread, int groups_left);
+  void wait_stores(Thread& thread, int groups_left);
+  void fence_async_proxy(Thread& thread);
+  /// Waits for the other threads of the warpgroup; the last one issues the multiply for all.
+  void multiply_async(Thread& thread, const Multiply& multiply, Place place);
+  /// Of the warp that this thread belongs to, once for all of its lanes.
+  void commit_multiplies(const Thread& lane);
+  void wait_multiplies(const Thread& lane, int groups_left);
+  /// Stops when one of these is still under way.
+  void check_landed(const Thread& thread, const Registers& registers, Place place);
   /// Checks a row of ldmatrix, read by the lane that gives its address.
   void matrix_row_access(Thread& thread, const void* row, Place place);
 
@@ -164,10 +195,12 @@ class Block {
     Clock actor_clock = 0;
     Gathering gathering;
     Knowledge completed;
+    Stamp made;
   };
   struct BulkCopy {
     PendingCopy copy;
     const void* barrier;
+    std::shared_ptr<const TensorBox> box;  // null: plain bytes
   };
 
   static void thread_main(void* thread);
@@ -178,7 +211,18 @@ class Block {
   void maybe_yield(Thread& thread);
   int threads() const { return static_cast<int>(thread_.size()); }
   bool races() const { return launch_.instrumented; }
-  int actors() const { return threads() + max_mbarriers; }
+
+  // Who appears in the clocks: threads, mbarriers for the copies that complete there, warpgroups
+  // for what their multiplies read, and threads that store for what their stores read and write.
+  // Behind them is an entry for each thread: the clock up to which its writes are fenced for the
+  // asynchronous proxy.
+  int mbarrier_actor(int number) const { return threads() + number; }
+  int warpgroup_actor(int number) const { return mbarrier_actor(max_mbarriers) + number; }
+  int store_reader(int number) const { return warpgroup_actor(max_warpgroups) + number; }
+  int store_writer(int number) const { return store_reader(max_store_threads) + number; }
+  int fence_entry(int thread) const { return store_writer(max_store_threads) + thread; }
+  int clock_entries() const { return fence_entry(threads()); }
+  Gathering new_gathering() const { return Gathering(races() ? clock_entries() : 0); }
   void no_progress();
   std::string wait_text(const Thread& thread) const;
   std::string other_access(const Stamp& stamp) const;
@@ -189,17 +233,45 @@ class Block {
 
   enum class Access { read, write, atomic_read, atomic_write, atomic_change };
   void access(Thread& thread, const void* address, std::size_t bytes, Access kind, Place place);
-  void shared_access(Thread& thread, const void* address, std::size_t bytes, Access kind,
-                     Place place);
+  /// The same by what the thread has set off, with a clock of its own.
+  void access(const Thread& thread, const ThreadClock& clock, const void* address,
+              std::size_t bytes, Access kind, Place place);
+  void shared_access(const Thread& thread, const ThreadClock& clock, const void* address,
+                     std::size_t bytes, Access kind, Place place);
   void report_flight(const Thread& thread, int sender, Place place, Place issue);
-  void heap_access(Thread& thread, const void* address, std::size_t bytes, Access kind,
-                   Place place);
-  void check_touch(Thread& thread, Shadow& shadow, std::size_t offset, std::size_t bytes,
-                   Access kind, Place place, const char* memory);
-  void report_conflict(Thread& thread, const Conflict& conflict, std::size_t bytes, Access kind,
-                       Place place, const char* memory);
+  void heap_access(const Thread& thread, const ThreadClock& clock, const void* address,
+                   std::size_t bytes, Access kind, Place place);
+  void register_access(const Thread& thread, const void* address, std::size_t bytes, bool write,
+                       Place place);
+  void check_touch(const Thread& thread, const ThreadClock& clock, Shadow& shadow,
+                   std::size_t offset, std::size_t bytes, Access kind, Place place,
+                   const char* memory);
+  void report_conflict(const Thread& thread, const Conflict& conflict, std::size_t bytes,
+                       Access kind, Place place, const char* memory);
   void send(Thread& thread, const PendingCopy& copy);
   void land(const PendingCopy& copy, const Stamp& stamp);
+
+  // Asynchronous operations: they are ordered after what their thread knew when it issued them.
+  const ThreadClock& async_clock(const Thread& thread, int actor, Clock now);
+  const ThreadClock& joint_clock(int first, int count, int actor, Clock now);
+  void learn(Thread& thread, int actor, Clock clock) const;
+  void check_fenced(const Thread& thread, const ThreadClock& clock, const void* address,
+                    std::size_t bytes, Place place);
+  void check_barrier_fenced(const Thread& thread, const MBarrierState& state, Place place);
+  void async_read(const Thread& thread, const ThreadClock& clock, const void* address,
+                  std::size_t bytes, Place place);
+
+  void issue(int group, Place place);
+  void check_operand(const Thread& thread, const Operand& operand, char name, Place place);
+  void check_operand_reads(int group, const Multiply& multiply, Clock now, Place place);
+  void check_registers(const Thread& thread, const Multiply& multiply, Place place);
+
+  int store_number(const Thread& thread, Place place);
+  void read_stores(StoreGroup& group);
+  void write_stores(const StoreGroup& group);
+  void finish_stores(Thread& thread);
+  void check_tile(const Thread& thread, const void* tile, const TensorBox& box, Place place);
+  void land_box(const BulkCopy& arriving, const Stamp& stamp);
 
   MBarrierState& mbarrier(Thread& thread, const void* barrier, Place place);
   void maybe_complete(const void* address, MBarrierState& barrier);
@@ -207,6 +279,8 @@ class Block {
 
   static constexpr int named_barriers = 16;
   static constexpr int max_mbarriers = 64;
+  static constexpr int max_warpgroups = dev::max_block_threads / dev::warpgroup_size;
+  static constexpr int max_store_threads = 32;
 
   MachineState& machine_;
   const Launch& launch_;
@@ -218,6 +292,9 @@ class Block {
   Barrier barrier_[named_barriers];
   std::map<const void*, MBarrierState> mbarriers_;
   std::vector<BulkCopy> bulk_copies_;
+  std::vector<Warpgroup> warpgroups_;
+  std::vector<int> store_threads_;  // by their number
+  ThreadClock scratch_clock_;       // of the asynchronous operation that is being issued
   Published published_;  // in shared memory, which the next block finds at the same addresses
 };
 

@@ -36,6 +36,6 @@ inline void copy_bulk(void* to, const void* from, std::uint32_t bytes, MBarrier*
                       Where where = Where::current()) {
   emulation::copy_bulk(to, from, bytes, barrier, where);
 }
-inline void fence_async_proxy() {}
+inline void fence_async_proxy() { emulation::fence_async_proxy(); }
 
 }  // namespace mettle::dev

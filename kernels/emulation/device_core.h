@@ -14,14 +14,16 @@
 #include "kernels/cuda/device_types.cuh"
 #include "kernels/emulation/runtime.h"
 
-#define METTLE_GLOBAL(max_threads) inline
-#define METTLE_DEVICE inline
+#define METTLE_GLOBAL(...) inline
+// Always inlined, as nvcc does, and because g++ does not report the store of what a call returns by
+// value: *p = f() would go unseen.
+#define METTLE_DEVICE __attribute__((always_inline)) inline
 #define METTLE_UNROLL
 // A type cannot stand in parentheses. NOLINTBEGIN(bugprone-macro-parentheses)
 #define METTLE_SHARED(T, name, count)                                \
   static const char name##_key = 0;                                  \
   T* const name = static_cast<T*>(::mettle::emulation::static_array( \
-      &name##_key, sizeof(T) * (count), ::mettle::dev::Where::current()))
+      &name##_key, sizeof(T) * (count), alignof(T), ::mettle::dev::Where::current()))
 // NOLINTEND(bugprone-macro-parentheses)
 
 #if defined(METTLE_EMULATION_RACE) && defined(__GNUC__) && !defined(__clang__)
@@ -75,8 +77,8 @@ inline void fence_device() { emulation::fence(); }
 namespace detail {
 
 template <class T>
-T shuffle(emulation::Shuffle kind, std::uint32_t mask, T value, int argument, int width,
-          Where where) {
+METTLE_DEVICE T shuffle(emulation::Shuffle kind, std::uint32_t mask, T value, int argument,
+                        int width, Where where) {
   static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= 8);
   std::uint64_t bits = 0;
   std::memcpy(&bits, &value, sizeof(T));
@@ -88,23 +90,23 @@ T shuffle(emulation::Shuffle kind, std::uint32_t mask, T value, int argument, in
 }  // namespace detail
 
 template <class T>
-T shuffle(std::uint32_t mask, T value, int lane, int width = warp_size,
-          Where where = Where::current()) {
+METTLE_DEVICE T shuffle(std::uint32_t mask, T value, int lane, int width = warp_size,
+                        Where where = Where::current()) {
   return detail::shuffle(emulation::Shuffle::index, mask, value, lane, width, where);
 }
 template <class T>
-T shuffle_up(std::uint32_t mask, T value, int distance, int width = warp_size,
-             Where where = Where::current()) {
+METTLE_DEVICE T shuffle_up(std::uint32_t mask, T value, int distance, int width = warp_size,
+                           Where where = Where::current()) {
   return detail::shuffle(emulation::Shuffle::up, mask, value, distance, width, where);
 }
 template <class T>
-T shuffle_down(std::uint32_t mask, T value, int distance, int width = warp_size,
-               Where where = Where::current()) {
+METTLE_DEVICE T shuffle_down(std::uint32_t mask, T value, int distance, int width = warp_size,
+                             Where where = Where::current()) {
   return detail::shuffle(emulation::Shuffle::down, mask, value, distance, width, where);
 }
 template <class T>
-T shuffle_xor(std::uint32_t mask, T value, int lanes, int width = warp_size,
-              Where where = Where::current()) {
+METTLE_DEVICE T shuffle_xor(std::uint32_t mask, T value, int lanes, int width = warp_size,
+                            Where where = Where::current()) {
   return detail::shuffle(emulation::Shuffle::exclusive_or, mask, value, lanes, width, where);
 }
 inline std::uint32_t ballot(std::uint32_t mask, bool vote, Where where = Where::current()) {
@@ -120,10 +122,11 @@ inline bool all_lanes(std::uint32_t mask, bool vote, Where where = Where::curren
 // ---- dynamic shared memory ----------------------------------------------------------------------
 class SharedCarver {
  public:
-  template <class T> T* take(int count, Where where = Where::current()) {
+  template <class T, int alignment = 128> T* take(int count, Where where = Where::current()) {
+    static_assert(alignment >= 128 && alignment <= 1024 && (alignment & (alignment - 1)) == 0);
     const std::size_t bytes = sizeof(T) * static_cast<std::size_t>(count);
-    offset_ = (offset_ + 127) / 128 * 128;
-    void* array = emulation::dynamic_array(offset_, bytes, where);
+    offset_ = (offset_ + alignment - 1) / alignment * alignment;
+    void* array = emulation::dynamic_array(offset_, bytes, alignment, where);
     offset_ += bytes;
     return static_cast<T*>(array);
   }
@@ -137,7 +140,7 @@ class SharedCarver {
 
 namespace detail {
 
-template <class T> T from_bits(std::uint64_t bits) {
+template <class T> METTLE_DEVICE T from_bits(std::uint64_t bits) {
   T value;
   std::memcpy(static_cast<void*>(&value), &bits, sizeof(T));
   return value;
@@ -150,7 +153,7 @@ template <class T> std::uint64_t to_bits(T value) {
   return bits;
 }
 
-template <class T, class F> T change(T* at, F&& f, Where where) {
+template <class T, class F> METTLE_DEVICE T change(T* at, F&& f, Where where) {
   const T old =
       from_bits<T>(emulation::atomic_load(at, sizeof(T), {.reads = true, .writes = true}, where));
   emulation::atomic_finish(at, sizeof(T), to_bits<T>(f(old)));
@@ -160,35 +163,37 @@ template <class T, class F> T change(T* at, F&& f, Where where) {
 }  // namespace detail
 
 template <class T>
-T atomic_add(T* at, std::type_identity_t<T> value, Where where = Where::current()) {
+METTLE_DEVICE T atomic_add(T* at, std::type_identity_t<T> value, Where where = Where::current()) {
   const auto sum = [&](T old) { return static_cast<T>(old + value); };
   return detail::change(at, sum, where);
 }
 template <class T>
-T atomic_min(T* at, std::type_identity_t<T> value, Where where = Where::current()) {
+METTLE_DEVICE T atomic_min(T* at, std::type_identity_t<T> value, Where where = Where::current()) {
   static_assert(std::is_integral_v<T>);
   const auto smaller = [&](T old) { return value < old ? value : old; };
   return detail::change(at, smaller, where);
 }
 template <class T>
-T atomic_max(T* at, std::type_identity_t<T> value, Where where = Where::current()) {
+METTLE_DEVICE T atomic_max(T* at, std::type_identity_t<T> value, Where where = Where::current()) {
   static_assert(std::is_integral_v<T>);
   const auto larger = [&](T old) { return old < value ? value : old; };
   return detail::change(at, larger, where);
 }
 template <class T>
-T atomic_exchange(T* at, std::type_identity_t<T> value, Where where = Where::current()) {
+METTLE_DEVICE T atomic_exchange(T* at, std::type_identity_t<T> value,
+                                Where where = Where::current()) {
   const auto other = [&](T) { return value; };
   return detail::change(at, other, where);
 }
 template <class T>
-T atomic_compare_exchange(T* at, std::type_identity_t<T> expected, std::type_identity_t<T> value,
-                          Where where = Where::current()) {
+METTLE_DEVICE T atomic_compare_exchange(T* at, std::type_identity_t<T> expected,
+                                        std::type_identity_t<T> value,
+                                        Where where = Where::current()) {
   static_assert(std::is_integral_v<T>);
   const auto other = [&](T old) { return old == expected ? value : old; };
   return detail::change(at, other, where);
 }
-template <class T> T load_acquire(const T* at, Where where = Where::current()) {
+template <class T> METTLE_DEVICE T load_acquire(const T* at, Where where = Where::current()) {
   const emulation::AtomicKind kind{.reads = true, .writes = false, .acquires = true};
   return detail::from_bits<T>(emulation::atomic_load(at, sizeof(T), kind, where));
 }
@@ -222,7 +227,7 @@ inline float float_of(std::uint32_t bits) { return std::bit_cast<float>(bits); }
 inline float to_float(float x) { return x; }
 inline float to_float(bf16 x) { return x; }
 inline float to_float(f16 x) { return x; }
-template <class T> T round_to(float x) { return T(x); }
+template <class T> METTLE_DEVICE T round_to(float x) { return T(x); }
 /// Two numbers in one register, `low` in the lower half.
 template <class T> std::uint32_t pack_halves(float low, float high) {
   return T(low).bits | std::uint32_t{T(high).bits} << 16;

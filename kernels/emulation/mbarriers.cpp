@@ -21,12 +21,14 @@ void Block::mbarrier_init(Thread& thread, const void* barrier, int arrivals, Pla
     stop(Finding::barrier_misuse, {place}, "more than {} mbarriers in a block, at {{0}}",
          max_mbarriers);
   const int actor = known != mbarriers_.end() ? known->second.actor
-                                              : threads() + static_cast<int>(mbarriers_.size());
+                                              : mbarrier_actor(static_cast<int>(mbarriers_.size()));
+  const Stamp made{id_, thread.clock.now, static_cast<std::uint16_t>(thread.rank), false, place};
   mbarriers_.insert_or_assign(barrier, MBarrierState{.arrivals = arrivals,
                                                      .pending = arrivals,
                                                      .actor = actor,
-                                                     .gathering = Gathering(races() ? actors() : 0),
-                                                     .completed = {}});
+                                                     .gathering = new_gathering(),
+                                                     .completed = {},
+                                                     .made = made});
 }
 
 Block::MBarrierState& Block::mbarrier(Thread& thread, const void* barrier, Place place) {
@@ -70,7 +72,7 @@ void Block::mbarrier_wait(Thread& thread, const void* barrier, int parity, Place
 
 void Block::copy_bulk(Thread& thread, const PendingCopy& copy, const void* barrier) {
   constexpr std::uintptr_t unit = 16;
-  mbarrier(thread, barrier, copy.place);
+  check_barrier_fenced(thread, mbarrier(thread, barrier, copy.place), copy.place);
   access(thread, barrier, sizeof(dev::MBarrier), Access::atomic_change, copy.place);
   if (reinterpret_cast<std::uintptr_t>(copy.to) % unit != 0 ||
       reinterpret_cast<std::uintptr_t>(copy.from) % unit != 0 ||
@@ -78,20 +80,25 @@ void Block::copy_bulk(Thread& thread, const PendingCopy& copy, const void* barri
     stop(Finding::misaligned, {copy.place},
          "{} starts a bulk copy at {{0}} whose addresses or {} bytes are no multiples of {}",
          name_of(thread), copy.bytes, unit);
+  check_fenced(thread, thread.clock, copy.to, static_cast<std::size_t>(copy.bytes), copy.place);
   send(thread, copy);
-  bulk_copies_.push_back({copy, barrier});
+  bulk_copies_.push_back({copy, barrier, nullptr});
 }
 
 // False when none is on the way.
 bool Block::deliver_bulk_copy() {
   if (bulk_copies_.empty()) return false;
   std::swap(bulk_copies_[machine_.random.below(bulk_copies_.size())], bulk_copies_.back());
-  const BulkCopy arriving = bulk_copies_.back();
+  const BulkCopy arriving = std::move(bulk_copies_.back());
   bulk_copies_.pop_back();
   MBarrierState& state = mbarriers_.at(arriving.barrier);
   ++state.actor_clock;
-  land(arriving.copy, {id_, state.actor_clock, static_cast<std::uint16_t>(state.actor), false,
-                       arriving.copy.place});
+  const Stamp stamp{id_, state.actor_clock, static_cast<std::uint16_t>(state.actor), false,
+                    arriving.copy.place};
+  if (arriving.box)
+    land_box(arriving, stamp);
+  else
+    land(arriving.copy, stamp);
   if (races()) state.gathering.release(state.actor, state.actor_clock);
   state.bytes -= arriving.copy.bytes;
   maybe_complete(arriving.barrier, state);

@@ -20,21 +20,42 @@ void Block::plain_access(Thread& thread, const void* address, std::size_t bytes,
 
 void Block::access(Thread& thread, const void* address, std::size_t bytes, Access kind,
                    Place place) {
+  access(thread, thread.clock, address, bytes, kind, place);
+}
+
+void Block::access(const Thread& thread, const ThreadClock& clock, const void* address,
+                   std::size_t bytes, Access kind, Place place) {
   if (machine_.arena.contains(address)) {
-    shared_access(thread, address, bytes, kind, place);
+    shared_access(thread, clock, address, bytes, kind, place);
   } else if (machine_.heap.contains(address)) {
-    heap_access(thread, address, bytes, kind, place);
+    heap_access(thread, clock, address, bytes, kind, place);
   } else if (machine_.stacks->contains(address)) {
     const std::byte* own = machine_.stacks->stack(thread.rank);
     const auto* at = static_cast<const std::byte*>(address);
     if (at < own || at >= own + FiberStacks::stack_bytes())
       stop(Finding::out_of_bounds, {place},
            "{} touches a local variable of another thread at {{0}}", name_of(thread));
+    if (!thread.registers.idle())
+      register_access(thread, address, bytes, kind != Access::read && kind != Access::atomic_read,
+                      place);
   }
 }
 
-void Block::shared_access(Thread& thread, const void* address, std::size_t bytes, Access kind,
-                          Place place) {
+// Variables that stand for registers which a multiply uses: accumulators are not there, fragments
+// must stay.
+void Block::register_access(const Thread& thread, const void* address, std::size_t bytes,
+                            bool write, Place place) {
+  const Place issue = thread.registers.user(address, bytes, write);
+  if (issue == 0 || !machine_.is_new(Finding::in_flight, place, issue)) return;
+  machine_.note({Finding::in_flight,
+                 fmt::format("{} {} registers at {{0}} that the multiply issued at {{1}} uses: "
+                             "nobody has waited for it",
+                             name_of(thread), write ? "writes" : "reads"),
+                 {place, issue}});
+}
+
+void Block::shared_access(const Thread& thread, const ThreadClock& clock, const void* address,
+                          std::size_t bytes, Access kind, Place place) {
   SharedArena& arena = machine_.arena;
   if (!arena.valid(address, bytes))
     stop(Finding::out_of_bounds, {place},
@@ -48,7 +69,8 @@ void Block::shared_access(Thread& thread, const void* address, std::size_t bytes
     return;
   }
   if (races())
-    check_touch(thread, arena.shadow(), arena.offset_of(address), bytes, kind, place, "shared");
+    check_touch(thread, clock, arena.shadow(), arena.offset_of(address), bytes, kind, place,
+                "shared");
 }
 
 void Block::report_flight(const Thread& thread, int sender, Place place, Place issue) {
@@ -61,8 +83,8 @@ void Block::report_flight(const Thread& thread, int sender, Place place, Place i
        {place, issue}});
 }
 
-void Block::heap_access(Thread& thread, const void* address, std::size_t bytes, Access kind,
-                        Place place) {
+void Block::heap_access(const Thread& thread, const ThreadClock& clock, const void* address,
+                        std::size_t bytes, Access kind, Place place) {
   Allocation* allocation = machine_.heap.nearest(address);
   const auto* at = static_cast<const std::byte*>(address);
   const std::int64_t offset = allocation ? at - allocation->start : 0;
@@ -77,24 +99,25 @@ void Block::heap_access(Thread& thread, const void* address, std::size_t bytes, 
          "{} touches allocation {} of {} bytes at {{0}}, which was released", name_of(thread),
          allocation->number, size);
   if (races())
-    check_touch(thread, allocation->shadow, static_cast<std::size_t>(offset), bytes, kind, place,
-                "device");
+    check_touch(thread, clock, allocation->shadow, static_cast<std::size_t>(offset), bytes, kind,
+                place, "device");
 }
 
-void Block::check_touch(Thread& thread, Shadow& shadow, std::size_t offset, std::size_t bytes,
-                        Access kind, Place place, const char* memory) {
+void Block::check_touch(const Thread& thread, const ThreadClock& clock, Shadow& shadow,
+                        std::size_t offset, std::size_t bytes, Access kind, Place place,
+                        const char* memory) {
   const bool atomic = kind != Access::read && kind != Access::write;
   const bool write = kind != Access::read && kind != Access::atomic_read;
   const bool read = !write || kind == Access::atomic_change;
-  const auto conflict = machine_.detector.touch(shadow, offset, bytes,
-                                                {id_, &thread.clock, read, write, atomic, place});
+  const auto conflict =
+      machine_.detector.touch(shadow, offset, bytes, {id_, &clock, read, write, atomic, place});
   if (!conflict) return;
   if (conflict->kind == Conflict::Kind::uninitialised && !machine_.options.uninitialised_reads)
     return;
   report_conflict(thread, *conflict, bytes, kind, place, memory);
 }
 
-void Block::report_conflict(Thread& thread, const Conflict& conflict, std::size_t bytes,
+void Block::report_conflict(const Thread& thread, const Conflict& conflict, std::size_t bytes,
                             Access kind, Place place, const char* memory) {
   if (conflict.kind == Conflict::Kind::uninitialised) {
     if (!machine_.is_new(Finding::uninitialised_read, place, 0)) return;
@@ -121,6 +144,9 @@ void Block::report_conflict(Thread& thread, const Conflict& conflict, std::size_
 
 // Who made an earlier access.
 std::string Block::other_access(const Stamp& stamp) const {
+  if (stamp.actor >= store_reader(0)) return "a store of a tensor";
+  if (stamp.actor >= warpgroup_actor(0))
+    return fmt::format("a multiply of warpgroup {}", stamp.actor - warpgroup_actor(0));
   if (stamp.actor >= threads()) return "a bulk copy";
   const dev::Dim3 size = launch_.shape.block;
   const int rank = stamp.actor;
@@ -180,8 +206,8 @@ void Block::fence(Thread& thread) {
   ++thread.clock.now;
 }
 
-void* Block::static_array(const void* key, std::size_t bytes, Place place) {
-  void* array = machine_.arena.static_array(key, bytes);
+void* Block::static_array(const void* key, std::size_t bytes, std::size_t alignment, Place place) {
+  void* array = machine_.arena.static_array(key, bytes, alignment);
   if (!array)
     stop(Finding::shared_memory, {place},
          "the static array of {} bytes at {{0}} and the rest of the block's shared memory "
@@ -190,8 +216,9 @@ void* Block::static_array(const void* key, std::size_t bytes, Place place) {
   return array;
 }
 
-void* Block::dynamic_array(std::size_t offset, std::size_t bytes, Place place) {
-  void* array = machine_.arena.dynamic_array(offset, bytes);
+void* Block::dynamic_array(std::size_t offset, std::size_t bytes, std::size_t alignment,
+                           Place place) {
+  void* array = machine_.arena.dynamic_array(offset, bytes, alignment);
   if (!array)
     stop(Finding::shared_memory, {place},
          "bytes {} to {} of dynamic shared memory, taken at {{0}}, overlap others or are "

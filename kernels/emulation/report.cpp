@@ -32,6 +32,8 @@ std::string_view to_string(Finding finding) {
     case Finding::inactive_lane: return "inactive lane";
     case Finding::barrier_misuse: return "barrier misuse";
     case Finding::bad_launch: return "bad launch";
+    case Finding::missing_fence: return "missing fence";
+    case Finding::bad_operand: return "bad operand";
   }
   return "unknown finding";
 }

@@ -25,6 +25,8 @@ enum class Finding {
   inactive_lane,       // a warp operation that names or reads a lane that takes no part
   barrier_misuse,      // an mbarrier or named barrier used against its rules
   bad_launch,          // a grid or block that no GPU takes
+  missing_fence,       // what the asynchronous proxy or a multiply reads was not fenced before
+  bad_operand,         // a matrix in shared memory, accumulators or a tensor map against the rules
 };
 
 std::string_view to_string(Finding finding);

@@ -28,14 +28,14 @@ void arrive_named(int id, int threads, Where where) {
   thread.block->arrive_named(thread, id, threads, thread.block->places().of(where));
 }
 
-void* static_array(const void* key, std::size_t bytes, Where where) {
+void* static_array(const void* key, std::size_t bytes, std::size_t alignment, Where where) {
   Block& block = *self().block;
-  return block.static_array(key, bytes, block.places().of(where));
+  return block.static_array(key, bytes, alignment, block.places().of(where));
 }
 
-void* dynamic_array(std::size_t offset, std::size_t bytes, Where where) {
+void* dynamic_array(std::size_t offset, std::size_t bytes, std::size_t alignment, Where where) {
   Block& block = *self().block;
-  return block.dynamic_array(offset, bytes, block.places().of(where));
+  return block.dynamic_array(offset, bytes, alignment, block.places().of(where));
 }
 
 void plain_access(const void* address, std::size_t bytes, bool write, const void* return_address) {

@@ -7,10 +7,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <source_location>
 
 #include "engine/device.h"
+#include "kernels/cuda/device_tensor_map.h"
 #include "kernels/cuda/device_types.cuh"
 
 namespace mettle::emulation {
@@ -46,9 +48,9 @@ std::uint32_t ballot(std::uint32_t mask, bool vote, Where where);
 
 // ---- memory -------------------------------------------------------------------------------------
 /// The static array of this key.
-void* static_array(const void* key, std::size_t bytes, Where where);
+void* static_array(const void* key, std::size_t bytes, std::size_t alignment, Where where);
 /// A part of the dynamic shared memory.
-void* dynamic_array(std::size_t offset, std::size_t bytes, Where where);
+void* dynamic_array(std::size_t offset, std::size_t bytes, std::size_t alignment, Where where);
 /// A plain load or store, told by compiler instrumentation.
 void plain_access(const void* address, std::size_t bytes, bool write, const void* return_address);
 /// What an atomic operation does, in the terms of C++.
@@ -79,6 +81,19 @@ void mbarrier_arrive(dev::MBarrier* barrier, std::uint32_t expected_bytes, Where
 void mbarrier_wait(dev::MBarrier* barrier, int parity, Where where);
 void copy_bulk(void* to, const void* from, std::uint32_t bytes, dev::MBarrier* barrier,
                Where where);
+void fence_async_proxy();
+
+// ---- copies of tensors --------------------------------------------------------------------------
+/// Throws ValueError for a layout that the hardware does not take.
+dev::TensorMap encode_tensor_map(const dev::TensorLayout& layout);
+/// `at` has `rank` coordinates.
+void copy_tensor(void* to, const dev::TensorMap* map, const int* at, int rank,
+                 dev::MBarrier* barrier, Where where);
+void store_tensor(const dev::TensorMap* map, const int* at, int rank, const void* from, bool add,
+                  Where where);
+void commit_stores();
+void wait_store_reads(int groups_left);
+void wait_stores(int groups_left);
 
 // ---- matrix instructions ------------------------------------------------------------------------
 void load_matrices(std::uint32_t* registers, int count, bool transposed, const void* row,
@@ -87,6 +102,38 @@ enum class MatrixType { bf16, f16, tf32 };
 /// d += a b, fragments as in the PTX ISA.
 void multiply_add(MatrixType type, float* d, const std::uint32_t* a, const std::uint32_t* b,
                   Where where);
+
+// ---- multiplies of warpgroups -------------------------------------------------------------------
+/// An operand in shared memory: kernels/cuda/device_wgmma.cuh tells what the offsets mean.
+struct SharedMatrix {
+  const std::byte* start;
+  int leading_bytes;
+  int stride_bytes;
+  dev::Swizzle swizzle;
+
+  friend bool operator==(const SharedMatrix&, const SharedMatrix&) = default;
+};
+/// Variables of a thread that stand for registers.
+struct Registers {
+  void* at;
+  std::size_t bytes;
+};
+/// What one wgmma does. A is in `a_registers` unless that is null.
+struct Multiply {
+  MatrixType type;
+  int n;
+  dev::Major major_a;
+  dev::Major major_b;
+  bool add;
+  SharedMatrix a;
+  SharedMatrix b;
+  const std::uint32_t* a_registers;
+  float* d;
+};
+void fence_multiplies(std::initializer_list<Registers> registers, Where where);
+void multiply_async(const Multiply& multiply, Where where);
+void commit_multiplies(Where where);
+void wait_multiplies(int groups_left, std::initializer_list<Registers> registers, Where where);
 
 // ---- launch -------------------------------------------------------------------------------------
 /// A kernel with its arguments: `kernel(arguments.get())` runs once per thread. `instrumented`:

@@ -47,6 +47,18 @@ std::optional<Conflict> Detector::touch(Shadow& shadow, std::size_t offset, std:
   return first;
 }
 
+std::optional<Stamp> Detector::unfenced_write(Shadow& shadow, std::size_t offset, std::size_t bytes,
+                                              BlockId block, const ThreadClock& clock,
+                                              int first_fence, int threads) const {
+  for (std::size_t i = 0; i < bytes; ++i) {
+    const Stamp& write = shadow.cell(offset + i).write;
+    if (write.block != block || write.actor >= threads) continue;
+    const auto entry = static_cast<std::size_t>(first_fence + write.actor);
+    if (clock.sees(write.actor, write.clock) && (*clock.seen)[entry] < write.clock) return write;
+  }
+  return std::nullopt;
+}
+
 void Detector::write(Shadow& shadow, std::size_t offset, std::size_t bytes, const Stamp& stamp) {
   for (std::size_t i = 0; i < bytes; ++i) {
     Cell& cell = shadow.cell(offset + i);

@@ -74,6 +74,11 @@ class Detector {
   /// reads without having written them are one.
   std::optional<Conflict> touch(Shadow& shadow, std::size_t offset, std::size_t bytes,
                                 const Touch& touch);
+  /// The last write to one of the bytes, by a thread of this block, that `clock` knows of without
+  /// knowing that it was fenced: entry `first_fence` + thread of the clock says up to when it was.
+  std::optional<Stamp> unfenced_write(Shadow& shadow, std::size_t offset, std::size_t bytes,
+                                      BlockId block, const ThreadClock& clock, int first_fence,
+                                      int threads) const;
   /// Records a write that needs no comparison: the arrival of a copy that was compared when it was
   /// issued.
   void write(Shadow& shadow, std::size_t offset, std::size_t bytes, const Stamp& stamp);

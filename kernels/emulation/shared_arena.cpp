@@ -51,27 +51,29 @@ bool SharedArena::valid(const void* address, std::size_t bytes) const {
   return std::all_of(at, at + bytes, [](std::uint8_t byte) { return byte != 0; });
 }
 
-void* SharedArena::static_array(const void* key, std::size_t bytes) {
+void* SharedArena::static_array(const void* key, std::size_t bytes, std::size_t alignment) {
   for (const Array& array : arrays_)
     if (array.key == key) return array.at;
   if (static_bytes_ + bytes + dynamic_bytes_ > dev::max_shared_bytes) return nullptr;
   static_bytes_ += bytes;
-  return place(key, 0, bytes);
+  return place(key, 0, bytes, alignment);
 }
 
-void* SharedArena::dynamic_array(std::size_t offset, std::size_t bytes) {
+void* SharedArena::dynamic_array(std::size_t offset, std::size_t bytes, std::size_t alignment) {
   for (const Array& array : arrays_) {
     if (array.key) continue;
     if (array.offset == offset && array.bytes == bytes) return array.at;
     if (offset < array.offset + array.bytes && array.offset < offset + bytes) return nullptr;
   }
   if (offset + bytes > dynamic_bytes_) return nullptr;
-  return place(nullptr, offset, bytes);
+  return place(nullptr, offset, bytes, alignment);
 }
 
 // Array limits keep the sum of bytes below 227 KiB; what is left of the arena is for red zones.
-void* SharedArena::place(const void* key, std::size_t offset, std::size_t bytes) {
-  const std::size_t start = (used_ + 2 * red_zone - 1) / red_zone * red_zone;
+void* SharedArena::place(const void* key, std::size_t offset, std::size_t bytes,
+                         std::size_t alignment) {
+  const std::size_t unit = std::max(alignment, red_zone);
+  const std::size_t start = (used_ + red_zone + unit - 1) / unit * unit;
   if (start + bytes + red_zone > guard + array_bytes) return nullptr;
   used_ = start + bytes;
   std::byte* at = base_ + start;

@@ -27,10 +27,10 @@ class SharedArena {
   bool valid(const void* address, std::size_t bytes) const;
 
   /// The array of this key, made at its first mention in a block; null when it does not fit.
-  void* static_array(const void* key, std::size_t bytes);
+  void* static_array(const void* key, std::size_t bytes, std::size_t alignment);
   /// The part of the dynamic memory at this offset. Null when it overlaps a different part or goes
   /// beyond the end.
-  void* dynamic_array(std::size_t offset, std::size_t bytes);
+  void* dynamic_array(std::size_t offset, std::size_t bytes, std::size_t alignment);
 
   /// Bytes of dynamic memory that the block was launched with.
   std::size_t dynamic_bytes() const { return dynamic_bytes_; }
@@ -59,7 +59,7 @@ class SharedArena {
     std::byte* at;
   };
 
-  void* place(const void* key, std::size_t offset, std::size_t bytes);
+  void* place(const void* key, std::size_t offset, std::size_t bytes, std::size_t alignment);
 
   std::byte* base_ = nullptr;
   std::size_t used_ = 0;

@@ -77,7 +77,8 @@ int source_lane(const ShuffleInput& input, int lane) {
     case Shuffle::index: return segment + (input.argument & (input.width - 1));
     case Shuffle::up: source = lane - input.argument; break;
     case Shuffle::down: source = lane + input.argument; break;
-    case Shuffle::exclusive_or: source = lane ^ input.argument; break;
+    // This one may read earlier segments.
+    case Shuffle::exclusive_or: source = lane ^ input.argument; return source < end ? source : lane;
   }
   return source >= segment && source < end ? source : lane;
 }

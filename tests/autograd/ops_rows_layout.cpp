@@ -33,7 +33,7 @@ std::vector<OpRow> layout_rows() {
        {{2, 3}},
        {{0, 3}},
        {{150, 300}},
-       [](In i) { return Variables{to(i[0], Device::cpu())}; },
+       [](In i) { return Variables{to(to(i[0], Device::cpu()), i[0].device())}; },
        reshaped(same)},
       {"cast",
        "",

@@ -2,9 +2,6 @@
 // instrumentation, and by nvcc where there is one.
 #include "tests/emulation/kernels.h"
 
-#include <type_traits>
-#include <utility>
-
 #include "tests/emulation/attention.cuh"
 #include "tests/emulation/fragments.cuh"
 #include "tests/emulation/gemm.cuh"
@@ -13,21 +10,11 @@
 #include "tests/emulation/pipeline.cuh"
 #include "tests/emulation/softmax.cuh"
 #include "tests/emulation/warps.cuh"
+#include "tests/emulation/with_constant.h"
 #include "tests/emulation/words.cuh"
 
 namespace mettle::emulation_test {
 namespace {
-
-template <class E, class F, int... I>
-void with_constant(E value, F&& f, std::integer_sequence<int, I...>) {
-  ((static_cast<int>(value) == I ? f(std::integral_constant<E, static_cast<E>(I)>{}) : void()),
-   ...);
-}
-
-// Calls f with the enumerator as a type, E{0} to `last`.
-template <auto last, class F> void with_constant(decltype(last) value, F&& f) {
-  with_constant(value, f, std::make_integer_sequence<int, static_cast<int>(last) + 1>{});
-}
 
 int tiles(int n, int tile) { return (n + tile - 1) / tile; }
 

@@ -115,6 +115,7 @@ template <TwoCopiesFault fault> METTLE_GLOBAL(64) void copy_two(const float* x, 
   constexpr std::uint32_t bytes = 32 * sizeof(float);
   if (dev::thread_rank() == 0) {
     for (int i = 0; i < 2; ++i) dev::mbarrier_init(&barriers[i], 1);
+    dev::fence_async_proxy();
     for (int i = 0; i < 2; ++i) dev::mbarrier_arrive_expect(&barriers[i], bytes);
     dev::copy_bulk(values, x, bytes, &barriers[0]);  // bulk copy
     dev::copy_bulk(others, x, bytes, &barriers[1]);

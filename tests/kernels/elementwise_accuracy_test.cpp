@@ -1,17 +1,16 @@
-// How far the vectorised functions are from the true ones, in units in the last place, on dense
+// How far the elementwise functions are from the true ones, in units in the last place, on dense
 // grids of bit patterns: normal and subnormal numbers of every size, infinities, NaN. The bounds
 // hold on machines without fused multiply-add too.
-#include <gtest/gtest.h>
-
 #include <bit>
-#include <cmath>
 #include <limits>
-#include <random>
 
 #include "kernels/elementwise.h"
+#include "tests/kernels/kernel_test_util.h"
 
-namespace mettle::kernels {
+namespace mettle::test {
 namespace {
+
+using namespace kernels;
 
 /// The oracle: at least eleven bits more than the type under test.
 using Exact = long double;
@@ -42,11 +41,19 @@ const Row rows[] = {
      -3},
 };
 
-template <class T> T compute(const Row& row, T x) {
-  T y;
-  const DType dtype = sizeof(T) == 4 ? DType::f32 : DType::f64;
-  unary({}, {row.op, dtype, &x, &y, {1}, {1}, row.alpha});
-  return y;
+template <class T>
+std::vector<T> compute(UnaryOp op, const std::vector<T>& xs, double alpha = 1, double beta = 0) {
+  const Array<T> x(xs);
+  Array<T> y(std::vector<T>(xs.size()));
+  unary(stream_under_test(), {op,
+                              dtype_of<T>,
+                              x.data(),
+                              y.data(),
+                              {static_cast<std::int64_t>(xs.size())},
+                              {1},
+                              alpha,
+                              beta});
+  return y.values();
 }
 
 /// |got - truth| in units of the last place of T at the truth. 0 when both are NaN, the same
@@ -82,18 +89,16 @@ template <class T> std::vector<T> grid() {
 }
 
 template <class T> void check_row(const Row& row, const std::vector<T>& xs, double bound) {
-  std::vector<T> ys(xs.size());
-  const auto n = static_cast<std::int64_t>(xs.size());
-  const DType dtype = sizeof(T) == 4 ? DType::f32 : DType::f64;
-  unary({}, {row.op, dtype, xs.data(), ys.data(), {n}, {1}, row.alpha});
+  const std::vector<T> ys = compute(row.op, xs, row.alpha);
   double worst = 0;
   T at = 0;
   for (std::size_t i = 0; i < xs.size(); ++i) {
     const double error = ulps(ys[i], row.truth(xs[i], row.alpha));
     if (error > worst) worst = error, at = xs[i];
   }
-  EXPECT_LE(worst, bound) << row.name << " of " << to_string(dtype) << " at " << at << ": got "
-                          << compute(row, at) << ", true is " << row.truth(at, row.alpha);
+  EXPECT_LE(worst, bound) << row.name << " of " << to_string(dtype_of<T>) << " at " << at
+                          << ": got " << compute(row.op, std::vector<T>{at}, row.alpha)[0]
+                          << ", true is " << row.truth(at, row.alpha);
 }
 
 TEST(ElementwiseAccuracy, StaysWithinItsUlpsEverywhere) {
@@ -109,10 +114,10 @@ TEST(ElementwiseAccuracy, StaysWithinItsUlpsEverywhere) {
 TEST(ElementwiseAccuracy, TailsHaveTheBitsOfWholeVectors) {
   const auto xs = grid<float>();
   for (const Row& row : rows) {
-    std::vector<float> ys(1000);
-    unary({}, {row.op, DType::f32, xs.data() + 50000, ys.data(), {1000}, {1}, row.alpha});
+    const std::vector<float> some(xs.begin() + 50000, xs.begin() + 51000);
+    const std::vector<float> ys = compute(row.op, some, row.alpha);
     for (std::size_t i = 0; i < ys.size(); i += 37) {
-      const float alone = compute(row, xs[50000 + i]);
+      const float alone = compute(row.op, std::vector<float>{some[i]}, row.alpha)[0];
       EXPECT_EQ(std::bit_cast<std::uint32_t>(ys[i]), std::bit_cast<std::uint32_t>(alone))
           << row.name << " of " << xs[50000 + i];
     }
@@ -122,8 +127,7 @@ TEST(ElementwiseAccuracy, TailsHaveTheBitsOfWholeVectors) {
 TEST(ElementwiseAccuracy, SignsOfZeroAreKept) {
   for (const UnaryOp op : {UnaryOp::tanh, UnaryOp::erf, UnaryOp::sin, UnaryOp::log1p}) {
     for (const float x : {0.0f, -0.0f}) {
-      float y = 1;
-      unary({}, {op, DType::f32, &x, &y, {1}, {1}});
+      const float y = compute(op, std::vector<float>{x})[0];
       EXPECT_EQ(std::bit_cast<std::uint32_t>(y), std::bit_cast<std::uint32_t>(x));
     }
   }
@@ -132,9 +136,9 @@ TEST(ElementwiseAccuracy, SignsOfZeroAreKept) {
 // Highway's Ne() is false for NaN on some targets, so NaN needs a test of its own in every map.
 TEST(ElementwiseAccuracy, NotANumberPassesThroughEveryFunction) {
   for (int op = 0; op <= static_cast<int>(UnaryOp::power); ++op) {
-    std::vector<float> xs(19, 0.5f), ys(19);
+    std::vector<float> xs(19, 0.5f);
     for (const std::size_t at : {0u, 7u, 18u}) xs[at] = std::numeric_limits<float>::quiet_NaN();
-    unary({}, {static_cast<UnaryOp>(op), DType::f32, xs.data(), ys.data(), {19}, {1}, 1.5, 0.5});
+    const std::vector<float> ys = compute(static_cast<UnaryOp>(op), xs, 1.5, 0.5);
     for (std::size_t i = 0; i < xs.size(); ++i) {
       EXPECT_EQ(std::isnan(ys[i]), std::isnan(xs[i])) << "op " << op << ", element " << i;
     }
@@ -143,14 +147,15 @@ TEST(ElementwiseAccuracy, NotANumberPassesThroughEveryFunction) {
        {BinaryOp::add, BinaryOp::sub, BinaryOp::mul, BinaryOp::div, BinaryOp::maximum,
         BinaryOp::minimum, BinaryOp::power, BinaryOp::tanh_backward, BinaryOp::sigmoid_backward}) {
     const float nan = std::numeric_limits<float>::quiet_NaN();
-    const std::vector<float> as(19, nan), bs(19, 2.0f);
-    std::vector<float> ys(19);
+    const Array<float> as(std::vector<float>(19, nan)), bs(std::vector<float>(19, 2.0f));
+    Array<float> ys(std::vector<float>(19));
     for (const auto& [a, b] : {std::pair{&as, &bs}, std::pair{&bs, &as}}) {
-      binary({}, {op, DType::f32, a->data(), b->data(), ys.data(), {19}, {1}, {1}});
-      for (const float y : ys) EXPECT_TRUE(std::isnan(y)) << "op " << static_cast<int>(op);
+      binary(stream_under_test(),
+             {op, DType::f32, a->data(), b->data(), ys.data(), {19}, {1}, {1}});
+      for (const float y : ys.values()) EXPECT_TRUE(std::isnan(y)) << "op " << static_cast<int>(op);
     }
   }
 }
 
 }  // namespace
-}  // namespace mettle::kernels
+}  // namespace mettle::test

@@ -17,6 +17,7 @@
 #include "engine/kernel_slot.h"
 #include "engine/parallel.h"
 #include "tests/kernels/device_under_test.h"
+#include "tests/thread_counts.h"
 
 namespace mettle::test {
 
@@ -157,6 +158,25 @@ class Selected {
  private:
   std::vector<KernelSlotBase*> slots_;
 };
+
+/// Whether kernels run on the CPU itself, and large cases are cheap.
+inline bool on_cpu() { return current_device() == Device::cpu(); }
+
+/// The numbers of threads to repeat a computation with: on the CPU several, on a device, whose
+/// threads run in another order every time, any two.
+inline std::vector<int> repeats_under_test() {
+  if (!on_cpu()) return {1, 1};
+  return {std::begin(kThreadCounts), std::end(kThreadCounts)};
+}
+
+/// The names of the slot's variants on the current device.
+inline std::vector<std::string> variants_under_test(KernelSlotBase& slot) {
+  const Device device = current_device();  // first: it may register the device's kernels
+  std::vector<std::string> names;
+  for (const VariantInfo& variant : slot.variants())
+    if (variant.device == device.type) names.push_back(variant.name);
+  return names;
+}
 
 /// Sets the number of threads while it lives.
 class Threads {

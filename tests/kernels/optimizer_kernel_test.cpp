@@ -22,6 +22,21 @@ constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 constexpr double inf = std::numeric_limits<double>::infinity();
 
 const Sizes lists[] = {{}, {0}, {1}, {17, 0, 1, 33}, {5, 32768}, {32769, 3, 7}, {70001, 1, 0}};
+// More tensors than one kernel parameter of a GPU lists.
+const Sizes many(500, 3);
+
+/// The lists that a test runs over: emulated devices take seconds for the long ones.
+std::vector<Sizes> lists_of_device() {
+  if (device_under_test() == Device::cpu()) return {std::begin(lists), std::end(lists)};
+  return {{}, {0}, {1}, {17, 0, 1, 33}, {5, 4096}, {8193, 3, 0, 7}, Sizes(40, 5)};
+}
+
+double norm_of(DType dtype, const std::vector<NormTensor>& tensors) {
+  const Array<double> norm({-1});
+  global_norm(stream_under_test(),
+              {dtype, tensors.data(), static_cast<std::int64_t>(tensors.size()), norm.data()});
+  return norm.values()[0];
+}
 
 /// Parameters, gradients and moments of a list of tensors, with per-tensor rates and decays.
 struct State {
@@ -42,23 +57,22 @@ struct State {
       tensors.push_back({param[k].data(), grad[k].data(), first[k].data(), second[k].data(),
                          size(k), step + static_cast<std::int64_t>(k),
                          0.01 * static_cast<double>(k + 1), l2, decay * static_cast<double>(k)});
-    adam_step({}, {dtype, tensors.data(), static_cast<std::int64_t>(tensors.size()), 0.9, 0.999,
-                   eps, scale});
+    adam_step(
+        stream_under_test(),
+        {dtype, tensors.data(), static_cast<std::int64_t>(tensors.size()), 0.9, 0.999, eps, scale});
   }
   void sgd(bool with_velocity, bool nesterov, double scale = 1) {
     std::vector<SgdTensor> tensors;
     for (std::size_t k = 0; k < param.size(); ++k)
       tensors.push_back({param[k].data(), grad[k].data(), with_velocity ? first[k].data() : nullptr,
                          size(k), 0.01 * static_cast<double>(k + 1), 0.3});
-    sgd_step({}, {dtype, tensors.data(), static_cast<std::int64_t>(tensors.size()), 0.9, nesterov,
-                  scale});
+    sgd_step(stream_under_test(), {dtype, tensors.data(), static_cast<std::int64_t>(tensors.size()),
+                                   0.9, nesterov, scale});
   }
   double norm() {
     std::vector<NormTensor> tensors;
     for (std::size_t k = 0; k < grad.size(); ++k) tensors.push_back({grad[k].data(), size(k)});
-    double value = -1;
-    global_norm({}, {dtype, tensors.data(), static_cast<std::int64_t>(tensors.size()), &value});
-    return value;
+    return norm_of(dtype, tensors);
   }
 
   std::int64_t size(std::size_t k) const {
@@ -80,17 +94,19 @@ void expect_close(const std::string& what, const State& got, const State& want) 
   }
 }
 
-template <class Step> State oracle(State state, Step step) {
+template <class Step> State oracle(const Sizes& sizes, DType dtype, Step step) {
+  const OnCpu cpu;
   const Selected naive({&adam_step, &sgd_step, &global_norm}, "naive");
+  State state(sizes, dtype);
   step(state);
   return state;
 }
 
 template <class Step> void expect_the_oracle(const std::string& what, Step step) {
-  for (const Sizes& sizes : lists)
+  for (const Sizes& sizes : lists_of_device())
     for (const DType dtype : {DType::f32, DType::f64}) {
+      const State want = oracle(sizes, dtype, step);
       State state(sizes, dtype);
-      const State want = oracle(state, step);
       step(state);
       expect_close(what, state, want);
     }
@@ -111,11 +127,11 @@ TEST(SgdStep, MatchesTheOracle) {
 }
 
 TEST(GlobalNorm, MatchesTheOracle) {
-  for (const Sizes& sizes : lists)
+  for (const Sizes& sizes : lists_of_device())
     for (const DType dtype : float_dtypes) {
-      State state(sizes, dtype);
       double want = 0;
-      oracle(state, [&](State& s) { want = s.norm(); });
+      oracle(sizes, dtype, [&](State& s) { want = s.norm(); });
+      State state(sizes, dtype);
       // Pieces of 32768 squares in f64: each lane adds at most 32768 / 8 of them.
       EXPECT_NEAR(state.norm(), want, 4096 * rounding(DType::f64) * want) << to_string(dtype);
     }
@@ -132,7 +148,7 @@ TEST(AdamStep, TheFirstStepMovesByTheRateAgainstTheSign) {
 }
 
 TEST(OptimizerKernels, SameBitsOnRepeatAndForAnyThreads) {
-  for (const Sizes& sizes : lists) {
+  for (const Sizes& sizes : lists_of_device()) {
     std::vector<State> runs;
     std::vector<double> norms;
     for (const int count : kThreadCounts) {
@@ -163,7 +179,7 @@ TEST(OptimizerKernels, OneByOneEqualsTogether) {
                             0.01 * static_cast<double>(k + 1),
                             0.02,
                             0.1 * static_cast<double>(k)};
-    adam_step({}, {DType::f32, &tensor, 1});
+    adam_step(stream_under_test(), {DType::f32, &tensor, 1});
   }
   EXPECT_TRUE(together == alone);
 }
@@ -197,34 +213,62 @@ TEST(OptimizerKernels, AGradientThatIsNotFiniteSpoilsItsOwnElementOnly) {
 TEST(GlobalNorm, IsFiniteWhereF32SquaresWouldNotBe) {
   const Buffer huge(DType::f32, Vec{3e30, 4e30});
   Buffer copy = huge;
-  const NormTensor tensor{copy.data(), 2};
-  double value = 0;
-  global_norm({}, {DType::f32, &tensor, 1, &value});
-  EXPECT_NEAR(value, 5e30, 1e24);
+  EXPECT_NEAR(norm_of(DType::f32, {{copy.data(), 2}}), 5e30, 1e24);
+}
+
+TEST(OptimizerKernels, ManyTensors) {
+  const auto step = [](State& s) { s.adam(2, 1, 1e-8, 0, 0); };
+  State state(many, DType::f32);
+  step(state);
+  expect_close("many", state, oracle(many, DType::f32, step));
+  double want = 0;
+  oracle(many, DType::bf16, [&](State& s) { want = s.norm(); });
+  EXPECT_NEAR(State(many, DType::bf16).norm(), want, 1e-12 * want);
+}
+
+// From an address that packs of 16 bytes do not fit.
+TEST(OptimizerKernels, UnalignedTensors) {
+  const Vec param = random_vec(301, 1), grad = random_vec(301, 2), zeros(301, 0.0);
+  const auto run = [&](std::size_t skip) {
+    const auto shifted = [&](const Vec& values) {
+      Vec out(skip, 0.0);
+      out.insert(out.end(), values.begin(), values.end());
+      return Buffer(DType::f32, out);
+    };
+    Buffer p = shifted(param), g = shifted(grad), m = shifted(zeros), v = shifted(zeros);
+    const auto at = [&](Buffer& b) { return static_cast<float*>(b.data()) + skip; };
+    const AdamTensor tensor{at(p), at(g), at(m), at(v), 301, 1, 0.1};
+    adam_step(stream_under_test(), {DType::f32, &tensor, 1});
+    Vec moved = p.values();
+    moved.erase(moved.begin(), moved.begin() + static_cast<std::ptrdiff_t>(skip));
+    moved.push_back(norm_of(DType::f32, {{at(g), 301}}));
+    return moved;
+  };
+  const Vec aligned = run(0), unaligned = run(1);
+  for (std::size_t i = 0; i < aligned.size(); ++i) EXPECT_NEAR(aligned[i], unaligned[i], 1e-6);
 }
 
 TEST(OptimizerKernels, RefuseWithTheRemedy) {
   const auto adam = [](DType dtype, std::int64_t step, double beta2 = 0.9, double eps = 1e-8) {
     return [=] {
       const AdamTensor nothing{nullptr, nullptr, nullptr, nullptr, 0, step, 0.1};
-      adam_step({}, {dtype, &nothing, 1, 0.9, beta2, eps});
+      adam_step(stream_under_test(), {dtype, &nothing, 1, 0.9, beta2, eps});
     };
   };
-  for (const char* variant : {"simd", "naive"}) {
-    const Selected pinned({&adam_step, &sgd_step, &global_norm}, variant);
+  const DeviceType device = device_under_test().type;
+  for (const VariantInfo& variant : adam_step.variants()) {
+    if (variant.device != device) continue;
+    const Selected pinned({&adam_step, &sgd_step, &global_norm}, variant.name.c_str());
     EXPECT_THAT(message_of<DTypeError>(adam(DType::bf16, 1)),
                 AllOf(HasSubstr("adam_step"), HasSubstr("bf16"), HasSubstr("master weights")));
     EXPECT_THAT(message_of<DTypeError>([] {
-                  sgd_step({}, {DType::i64, nullptr, 0});
+                  sgd_step(stream_under_test(), {DType::i64, nullptr, 0});
                 }),
                 AllOf(HasSubstr("sgd_step"), HasSubstr("i64")));
     EXPECT_THAT(message_of<ValueError>(adam(DType::f32, 0)), HasSubstr("step of tensor 0 is 0"));
     EXPECT_THAT(message_of<ValueError>(adam(DType::f32, 1, 1.0)), HasSubstr("[0, 1)"));
     EXPECT_THAT(message_of<ValueError>(adam(DType::f32, 1, 0.9, 1e-60)), HasSubstr("eps"));
-    double value = 0;
-    EXPECT_THAT(message_of<DTypeError>([&] {
-                  global_norm({}, {DType::i32, nullptr, 0, &value});
-                }),
+    EXPECT_THAT(message_of<DTypeError>([&] { norm_of(DType::i32, {}); }),
                 AllOf(HasSubstr("global_norm"), HasSubstr("i32")));
   }
 }

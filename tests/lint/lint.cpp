@@ -22,9 +22,9 @@ constexpr std::array<std::string_view, 5> layers = {"engine", "kernels", "autogr
 constexpr std::string_view program_folder = "recsys/command/";
 
 // What device code may know of the engine.
-constexpr std::array<std::string_view, 6> plain_data_headers = {
-    "engine/check.h", "engine/device.h", "engine/dtype.h",
-    "engine/half.h",  "engine/random.h", "engine/view.h"};
+constexpr std::array<std::string_view, 7> plain_data_headers = {
+    "engine/check.h",       "engine/device.h", "engine/dtype.h", "engine/half.h",
+    "engine/host_device.h", "engine/random.h", "engine/view.h"};
 
 constexpr int max_lines = 600;
 

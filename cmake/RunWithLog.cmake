@@ -1,0 +1,17 @@
+# cmake -DOUTPUT=FILE -P RunWithLog.cmake -- COMMAND...: runs the command; what it prints goes to the file, and to the
+# caller when it fails.
+set(command)
+set(seen FALSE)
+math(EXPR last "${CMAKE_ARGC} - 1")
+foreach(i RANGE ${last})
+  if(seen)
+    list(APPEND command "${CMAKE_ARGV${i}}")
+  elseif(CMAKE_ARGV${i} STREQUAL "--")
+    set(seen TRUE)
+  endif()
+endforeach()
+execute_process(COMMAND ${command} RESULT_VARIABLE result OUTPUT_VARIABLE text ERROR_VARIABLE text)
+if(NOT result EQUAL 0)
+  message(FATAL_ERROR "${text}")
+endif()
+file(WRITE ${OUTPUT} "${text}")

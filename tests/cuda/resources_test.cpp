@@ -1,0 +1,108 @@
+// What the CUDA compiler made of the kernels: no kernel may spill registers to memory, but for
+// those named here with the reason. With METTLE_RESOURCES=FILE the registers, shared memory and
+// spills of every kernel are written there as a Markdown table.
+#include <cxxabi.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <regex>
+#include <string>
+#include <vector>
+
+namespace mettle::test {
+namespace {
+
+struct Kernel {
+  std::string source, name, target;
+  int registers = 0, spill_stores = 0, spill_loads = 0, stack = 0, shared = 0;
+};
+
+std::string demangled(const std::string& symbol) {
+  int status = 0;
+  char* text = abi::__cxa_demangle(symbol.c_str(), nullptr, nullptr, &status);
+  std::string name = status == 0 ? text : symbol;
+  std::free(text);
+  for (const char* noise :
+       {"mettle::kernels::cuda::", "mettle::", "(anonymous namespace)::", "void "})
+    for (std::size_t at; (at = name.find(noise)) != std::string::npos;)
+      name.erase(at, std::string(noise).size());
+  // Without the parameters: from the parenthesis that follows the template arguments.
+  int depth = 0;
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    depth += name[i] == '<';
+    depth -= name[i] == '>';
+    if (name[i] == '(' && depth == 0) return name.substr(0, i);
+  }
+  return name;
+}
+
+// The words of `ptxas -v`, which come once for each kernel and target.
+void read_log(const std::filesystem::path& path, std::vector<Kernel>& kernels) {
+  static const std::regex entry(R"(Compiling entry function '(\w+)' for '(\w+)')"),
+      spills(R"((\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads)"),
+      used(R"(Used (\d+) registers)"), shared(R"((\d+) bytes smem)");
+  std::ifstream file(path);
+  std::smatch found;
+  for (std::string line; std::getline(file, line);) {
+    if (std::regex_search(line, found, entry)) {
+      kernels.push_back({path.stem().stem().string(), demangled(found[1]), found[2]});
+    } else if (kernels.empty()) {
+      continue;
+    } else if (std::regex_search(line, found, spills)) {
+      kernels.back().stack = std::stoi(found[1]);
+      kernels.back().spill_stores = std::stoi(found[2]);
+      kernels.back().spill_loads = std::stoi(found[3]);
+    } else if (std::regex_search(line, found, used)) {
+      kernels.back().registers = std::stoi(found[1]);
+      if (std::regex_search(line, found, shared)) kernels.back().shared = std::stoi(found[1]);
+    }
+  }
+}
+
+std::vector<Kernel> all_kernels() {
+  std::vector<Kernel> kernels;
+  for (const auto& file : std::filesystem::directory_iterator(METTLE_NVCC_LOGS))
+    if (file.path().extension() == ".log") read_log(file.path(), kernels);
+  std::sort(kernels.begin(), kernels.end(), [](const Kernel& a, const Kernel& b) {
+    return std::tie(a.source, a.name, a.target) < std::tie(b.source, b.name, b.target);
+  });
+  return kernels;
+}
+
+// Beginnings of names that may spill, and why.
+const std::map<std::string, std::string> allowed = {};
+
+bool may_spill(const Kernel& kernel) {
+  for (const auto& [name, reason] : allowed)
+    if (kernel.name.starts_with(name)) return true;
+  return false;
+}
+
+TEST(Resources, NoKernelSpills) {
+  const std::vector<Kernel> kernels = all_kernels();
+  ASSERT_GT(kernels.size(), 50u) << "is this all that nvcc said?";
+  for (const Kernel& k : kernels) {
+    EXPECT_GT(k.registers, 0) << k.name;
+    if (!may_spill(k))
+      EXPECT_EQ(k.spill_stores + k.spill_loads, 0)
+          << k.source << ": " << k.name << " for " << k.target;
+  }
+}
+
+TEST(Resources, AreWrittenWhereAskedFor) {
+  const char* path = std::getenv("METTLE_RESOURCES");
+  if (!path) return;
+  std::ofstream out(path);
+  out << "| source | kernel | target | registers | static shared bytes | spilled bytes |\n"
+         "|---|---|---|---|---|---|\n";
+  for (const Kernel& k : all_kernels())
+    out << "| " << k.source << " | `" << k.name << "` | " << k.target << " | " << k.registers
+        << " | " << k.shared << " | " << k.spill_stores + k.spill_loads << " |\n";
+  EXPECT_TRUE(out.good());
+}
+
+}  // namespace
+}  // namespace mettle::test
