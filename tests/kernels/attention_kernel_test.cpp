@@ -192,9 +192,15 @@ TEST(Attention, DoubleBackwardIsTheDerivativeOfBackward) {
     }
 }
 
+// On a device one row has everything.
+std::vector<AttentionCase> repeated_cases(DType dtype) {
+  if (on_cpu()) return cases(dtype);
+  return {{1, 2, 20, 37, 8, 16, true, full, ragged, 0.1, 3}};
+}
+
 TEST(Attention, SameBitsOnRepeatAndForAnyNumberOfThreads) {
   for (DType dtype : {DType::f64, DType::f32})
-    for (const AttentionCase& c : cases(dtype)) {
+    for (const AttentionCase& c : repeated_cases(dtype)) {
       SCOPED_TRACE(describe(c));
       std::unique_ptr<AttentionRun> first;
       for (const int count : kThreadCounts) {
