@@ -7,6 +7,7 @@ namespace mettle::kernels::cuda {
 /// METTLE_CUDA, and by programs that run on the emulated device.
 void register_kernels();
 
+void register_attention();
 void register_bce_with_logits();
 void register_bias_gelu();
 void register_copy();

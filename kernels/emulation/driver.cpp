@@ -131,6 +131,7 @@ void* EmulatedDriver::allocate(int device, std::size_t bytes) {
 void EmulatedDriver::release(int device, void* block) noexcept {
   const std::lock_guard lock(state_->mutex);
   try {  // like cudaFree, which waits for the device
+    const State::Shown shown(*state_);
     state_->queues.run_device(device);
   } catch (...) {
     state_->pending = std::current_exception();
@@ -194,6 +195,7 @@ void EmulatedDriver::synchronize(const Stream& stream) {
   if (state_->pending) std::rethrow_exception(std::exchange(state_->pending, nullptr));
   METTLE_CHECK(DeviceError, !state_->queues.is_capturing(state_->queue(stream)),
                "emulation: waits for a stream that captures a graph");
+  const State::Shown shown(*state_);  // once for all that waits: pages change hands slowly
   state_->queues.run(state_->queue(stream));
 }
 void* EmulatedDriver::create_event(int) {
@@ -217,6 +219,7 @@ void EmulatedDriver::wait(const Stream& stream, void* event) {
 }
 void EmulatedDriver::synchronize_event(void* event) {
   const std::lock_guard lock(state_->mutex);
+  const State::Shown shown(*state_);
   state_->queues.run(*state_->events.at(event));
 }
 double EmulatedDriver::milliseconds(void* from, void* to) {
