@@ -20,6 +20,10 @@ function(mettle_emulated_kernels name)
     target_link_libraries(${name}_${flavour} PUBLIC mettle_emulation PRIVATE mettle_options)
     # Kernels look at registers and at vectors of 16 bytes as other types.
     target_compile_options(${name}_${flavour} PRIVATE -fno-strict-aliasing)
+    # Tensor maps are passed by value; g++ tells that version 4.6 changed how.
+    if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+      target_compile_options(${name}_${flavour} PRIVATE -Wno-psabi)
+    endif()
   endforeach()
   if(race IN_LIST flavours)
     target_compile_definitions(${name}_race PUBLIC METTLE_EMULATION_RACE)

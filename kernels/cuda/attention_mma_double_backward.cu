@@ -1,16 +1,11 @@
-// Attention double backward by mma.sync: instances by dtype, head dims and extras.
+// Attention double backward by mma.sync: operands and scratch. The instances are in
+// attention_mma_double_bf16.cu and attention_mma_double_f16.cu.
 #include "kernels/cpu/attention_check.h"
-#include "kernels/cuda/attention_mma_double_backward.cuh"
-#include "kernels/cuda/attention_mma_launch.h"
+#include "kernels/cuda/attention_mma_double_launch.h"
 #include "kernels/cuda/scratch.h"
 
 namespace mettle::kernels::cuda {
 namespace {
-
-// 16 rows per warp: of the products that make a tile some share their right operand, which is worth
-// as much as 32 rows.
-template <class T, int Dims>
-using DoubleShape = MmaShape<T, Dims, 1, Dims <= 64 ? 4 : 8, Dims == 128 ? 16 : 32>;
 
 AttentionIn present(const AttentionIn& x, const AttentionIn& other) {
   return x.data ? x : AttentionIn{other.data, 0, 0, 0};
@@ -40,18 +35,8 @@ void attention_double_backward_mma(const Stream& stream, const AttentionDoubleBa
                             args.dv2,
                             args.ddout,
                             scratch.take<MmaTangentStatistics>(rows)};
-  with_mma_type(p, [&]<class T, int Dims, bool Extras>() {
-    using Double = DoubleShape<T, Dims>;
-    launch_mma(attention_mma_tangent<Double, Extras>, Double{}, stream, p, p.queries,
-               Double::shared_bytes(3, 4, 2), x);
-    if (args.dq2.data)
-      launch_mma(attention_mma_double_queries<Double, Extras>, Double{}, stream, p, p.queries,
-                 Double::shared_bytes(3, 4, 2), x);
-    if (args.dk2.data || args.dv2.data)
-      launch_mma(attention_mma_double_keys<Double, Extras>, Double{}, stream, p, p.keys,
-                 Double::shared_bytes(4, 3, 2, 2 * Double::block * sizeof(MmaTangentStatistics)),
-                 x);
-  });
+  p.dtype == DType::bf16 ? launch_double_backward<bf16>(stream, p, x)
+                         : launch_double_backward<f16>(stream, p, x);
 }
 
 }  // namespace mettle::kernels::cuda

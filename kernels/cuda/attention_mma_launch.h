@@ -6,21 +6,25 @@
 
 namespace mettle::kernels::cuda {
 
+/// Calls f.template operator()<Dims, Extras>().
+template <class T, class F> void with_mma_dims(const AttentionProblem& p, F&& f) {
+  const std::int64_t dims = p.head_dim < p.value_dim ? p.value_dim : p.head_dim;
+  const auto with = [&]<bool Extras>() {
+    if (dims <= 32) return f.template operator()<32, Extras>();
+    if (dims <= 64) return f.template operator()<64, Extras>();
+    if (dims <= 96) return f.template operator()<96, Extras>();
+    return f.template operator()<128, Extras>();
+  };
+  p.mask.data || p.dropout > 0 ? with.template operator()<true>()
+                               : with.template operator()<false>();
+}
+
 /// Calls f.template operator()<T, Dims, Extras>().
 template <class F> void with_mma_type(const AttentionProblem& p, F&& f) {
-  const std::int64_t dims = p.head_dim < p.value_dim ? p.value_dim : p.head_dim;
-  const bool extras = p.mask.data || p.padding.data || p.dropout > 0;
-  const auto with_dims = [&]<class T, bool Extras>() {
-    if (dims <= 32) return f.template operator()<T, 32, Extras>();
-    if (dims <= 64) return f.template operator()<T, 64, Extras>();
-    if (dims <= 96) return f.template operator()<T, 96, Extras>();
-    return f.template operator()<T, 128, Extras>();
+  const auto with = [&]<class T>() {
+    with_mma_dims<T>(p, [&]<int Dims, bool Extras>() { f.template operator()<T, Dims, Extras>(); });
   };
-  const auto with_extras = [&]<class T>() {
-    extras ? with_dims.template operator()<T, true>() : with_dims.template operator()<T, false>();
-  };
-  p.dtype == DType::bf16 ? with_extras.template operator()<bf16>()
-                         : with_extras.template operator()<f16>();
+  p.dtype == DType::bf16 ? with.template operator()<bf16>() : with.template operator()<f16>();
 }
 
 /// One block per tile of Shape::rows out of n rows of every head; nothing when there is none.

@@ -10,7 +10,7 @@ namespace mettle::dev {
 
 /// A tensor as the copying hardware knows it: an opaque kernel parameter, made by
 /// make_tensor_map() and declared METTLE_GRID_CONSTANT.
-struct alignas(64) TensorMap {
+struct alignas(128) TensorMap {
   std::uint64_t opaque[16];
 };
 

@@ -59,8 +59,9 @@ TensorMap encode_tensor_map(const TensorLayout& layout) {
     step[i] = 1;
     if (i > 0) stride[i - 1] = static_cast<cuuint64_t>(layout.stride_bytes[i - 1]);
   }
-  static_assert(sizeof(CUtensorMap) == sizeof(TensorMap));
-  alignas(64) CUtensorMap encoded;
+  static_assert(sizeof(CUtensorMap) == sizeof(TensorMap) &&
+                alignof(CUtensorMap) <= alignof(TensorMap));
+  alignas(TensorMap) CUtensorMap encoded;
   const CUresult result =
       encode(&encoded, type_of(layout.element), static_cast<cuuint32_t>(layout.rank), layout.base,
              size, stride, box, step, CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle_of(layout.swizzle),

@@ -53,7 +53,7 @@ std::optional<Stamp> Detector::unfenced_write(Shadow& shadow, std::size_t offset
   for (std::size_t i = 0; i < bytes; ++i) {
     const Stamp& write = shadow.cell(offset + i).write;
     if (write.block != block || write.actor >= threads) continue;
-    const auto entry = static_cast<std::size_t>(first_fence + write.actor);
+    const auto entry = static_cast<std::size_t>(first_fence) + write.actor;
     if (clock.sees(write.actor, write.clock) && (*clock.seen)[entry] < write.clock) return write;
   }
   return std::nullopt;

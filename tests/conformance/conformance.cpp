@@ -126,7 +126,7 @@ std::vector<float> random_floats(int stream, std::size_t count) {
 
 std::vector<float> random_integers(int stream, std::size_t count, int largest) {
   std::vector<float> values(count);
-  const auto range = static_cast<std::uint64_t>(2 * largest + 1);
+  const std::uint64_t range = 2 * static_cast<std::uint64_t>(largest) + 1;
   for (std::size_t i = 0; i < count; ++i)
     values[i] = static_cast<float>(static_cast<int>(random_bits(stream, i) % range) - largest);
   return values;

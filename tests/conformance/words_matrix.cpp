@@ -65,7 +65,7 @@ int wgmma_depth(const WgmmaCase& what) { return what.type == WgmmaCase::Type::tf
 template <Inputs inputs> Bits run_wgmma(Device& device, int number) {
   const WgmmaCase what = emulation_test::wgmma_case(number);
   const int k = wgmma_depth(what);
-  const auto count = static_cast<std::size_t>(64 * what.n);
+  const auto count = 64 * static_cast<std::size_t>(what.n);
   auto* d = device.zeros<float>(count);
   emulation_test::wgmma(number, device.stream(), device.send(matrix(inputs, 24, 64 * k)),
                         device.send(matrix(inputs, 26, k * what.n)), d);

@@ -204,7 +204,7 @@ std::vector<std::uint8_t> some_bytes(std::size_t count) {
 }
 
 Bits run_copies(Device& device, int bytes) {
-  const auto count = static_cast<std::size_t>(copied * bytes);
+  const auto count = copied * static_cast<std::size_t>(bytes);
   auto* out = device.zeros<std::uint8_t>(count);
   const auto kernel = bytes == 4 ? copy_cut<4> : bytes == 8 ? copy_cut<8> : copy_cut<16>;
   dev::launch(kernel, {{1, 1, 1}, {32, 1, 1}, 0}, device.stream(), device.send(some_bytes(count)),
@@ -213,9 +213,9 @@ Bits run_copies(Device& device, int bytes) {
 }
 
 Bits expect_copies(int bytes) {
-  std::vector<std::uint8_t> out = some_bytes(static_cast<std::size_t>(copied * bytes));
+  std::vector<std::uint8_t> out = some_bytes(copied * static_cast<std::size_t>(bytes));
   for (int i = 0; i < copied; ++i)
-    for (int j = i % (bytes + 1); j < bytes; ++j) out[static_cast<std::size_t>(i * bytes + j)] = 0;
+    for (int j = i % (bytes + 1); j < bytes; ++j) out.data()[i * bytes + j] = 0;
   Bits bits(out.size() / 4);
   std::memcpy(bits.data(), out.data(), out.size());
   return bits;
@@ -273,9 +273,9 @@ std::vector<std::uint16_t> matrices() {
 // `number`: how many matrices, negative when transposed.
 Bits run_load(Device& device, int number) {
   const int count = std::abs(number);
-  auto* out = device.zeros<std::uint32_t>(static_cast<std::size_t>(32 * count));
+  auto* out = device.zeros<std::uint32_t>(32 * static_cast<std::size_t>(count));
   emulation_test::load_matrices(count, number < 0, device.stream(), device.send(matrices()), out);
-  return device.fetch(out, static_cast<std::size_t>(32 * count));
+  return device.fetch(out, 32 * static_cast<std::size_t>(count));
 }
 
 Bits expect_load(int number) {
@@ -286,7 +286,7 @@ Bits expect_load(int number) {
       const auto element = [&](int which) {
         const int line = lane / 4, place = 2 * (lane % 4) + which;
         const int at = number < 0 ? 8 * place + line : 8 * line + place;
-        return std::uint32_t{in[static_cast<std::size_t>(64 * matrix + at)]};
+        return std::uint32_t{in.data()[64 * matrix + at]};
       };
       out.push_back(element(0) | element(1) << 16);
     }

@@ -117,8 +117,7 @@ template <class T> Bits expect_shuffles(int) {
   const std::vector<T> in = shuffle_inputs<T>();
   std::vector<T> out;
   for (const ShuffleCase& c : shuffles)
-    for (int t = 0; t < 64; ++t)
-      out.push_back(in[static_cast<std::size_t>(t / 32 * 32 + source_of(c, t % 32))]);
+    for (int t = 0; t < 64; ++t) out.push_back(in.data()[t / 32 * 32 + source_of(c, t % 32)]);
   for (int t = 0; t < 64; ++t)
     out.push_back(in[static_cast<std::size_t>(t % 32 < 16 ? t ^ 15 : t)]);
   Bits bits(out.size() * sizeof(T) / 4);

@@ -70,12 +70,13 @@ void multiply_warpgroup(const float* a, const float* b, float* d) {
   dev::fence_async_proxy();
   dev::sync_block();
 
+  // Fragments live until the wait.
+  [[maybe_unused]] std::uint32_t fragments[steps][4];
   float acc[n / 2] = {};
   acc[0] = 1e30f;  // which the first multiply does not add to
   if constexpr (from_registers) {
     // Element pairs, for tf32 elements: register r of a lane is of row lane / 4, 8 more for odd r,
     // and in the second half of k for r >= 2.
-    std::uint32_t fragments[steps][4];
     METTLE_UNROLL
     for (int j = 0; j < steps; ++j) {
       METTLE_UNROLL

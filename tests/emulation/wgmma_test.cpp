@@ -18,7 +18,7 @@ TEST(Wgmma, ProductsAreThoseOfTheMatrices) {
     const int n = row.n, depth = row.type == WgmmaCase::Type::tf32 ? 32 : 64;
     Machine machine({.seed = static_cast<std::uint64_t>(number)});
     const auto size = [](int rows, int columns) {
-      return static_cast<std::size_t>(rows * columns);
+      return static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns);
     };
     auto *a = machine.allocate<float>(size(64, depth)),
          *b = machine.allocate<float>(size(depth, n)), *d = machine.allocate<float>(size(64, n));

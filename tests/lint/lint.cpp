@@ -28,9 +28,9 @@ constexpr std::array<std::string_view, 7> plain_data_headers = {
 
 constexpr int max_lines = 600;
 
-// The program that holds the C++ of all pages.
-constexpr std::string_view snippet_sources[] = {"examples/snippets/main.cpp",
-                                                "tests/emulation/example.cpp"};
+// The programs that hold the C++ of all pages.
+constexpr std::string_view snippet_sources[] = {
+    "examples/snippets/main.cpp", "tests/emulation/example.cpp", "tests/cuda/laboratory.cu"};
 
 int layer_of(std::string_view path) {
   const auto found = std::find(layers.begin(), layers.end(), path.substr(0, path.find('/')));
@@ -316,11 +316,14 @@ std::vector<Violation> check_snippets(std::string_view page, std::string_view te
   int number = 0, begin = 0;
   bool is_code = false;
   const auto end_paragraph = [&] {
-    if (!paragraph.empty() && program.find('\n' + paragraph) == std::string::npos)
+    if (!paragraph.empty() && program.find('\n' + paragraph) == std::string::npos) {
+      std::string sources;
+      for (const std::string_view name : snippet_sources)
+        sources += (sources.empty() ? "" : ", ") + std::string(name);
       found.push_back({std::string(page), begin,
-                       "this code is not in " + std::string(snippet_sources[0]) + " or " +
-                           std::string(snippet_sources[1]) +
+                       "this code is in none of " + sources +
                            ": put it there, where the tests compile and run it"});
+    }
     paragraph.clear();
   };
   for (const std::string_view line : split_lines(text)) {

@@ -1,0 +1,38 @@
+// Host side of the double backward by mma.sync: its launches, instantiated by one file per dtype
+// because they are many.
+#pragma once
+
+#include "kernels/cuda/attention_mma_double_backward.cuh"
+#include "kernels/cuda/attention_mma_launch.h"
+
+namespace mettle::kernels::cuda {
+
+// 16 rows per warp: of the products that make a tile some share their right operand, which is worth
+// as much as 32 rows.
+template <class T, int Dims>
+using DoubleShape = MmaShape<T, Dims, 1, Dims <= 64 ? 4 : 8, Dims == 128 ? 16 : 32>;
+
+/// Queues the kernels that the wanted outputs need.
+template <class T>
+void launch_double_backward(const Stream& stream, const AttentionProblem& p,
+                            const MmaDoubleOperands& x) {
+  with_mma_dims<T>(p, [&]<int Dims, bool Extras>() {
+    using Double = DoubleShape<T, Dims>;
+    launch_mma(attention_mma_tangent<Double, Extras>, Double{}, stream, p, p.queries,
+               Double::shared_bytes(3, 4, 2), x);
+    if (x.dq2.data)
+      launch_mma(attention_mma_double_queries<Double, Extras>, Double{}, stream, p, p.queries,
+                 Double::shared_bytes(3, 4, 2), x);
+    if (x.dk2.data || x.dv2.data)
+      launch_mma(attention_mma_double_keys<Double, Extras>, Double{}, stream, p, p.keys,
+                 Double::shared_bytes(4, 3, 2, 2 * Double::block * sizeof(MmaTangentStatistics)),
+                 x);
+  });
+}
+
+extern template void launch_double_backward<bf16>(const Stream&, const AttentionProblem&,
+                                                  const MmaDoubleOperands&);
+extern template void launch_double_backward<f16>(const Stream&, const AttentionProblem&,
+                                                 const MmaDoubleOperands&);
+
+}  // namespace mettle::kernels::cuda
