@@ -21,8 +21,10 @@ if(METTLE_CUDA)
   set(CMAKE_CUDA_ARCHITECTURES OFF)
   enable_language(CUDA)
   find_package(CUDAToolkit REQUIRED)
-  # Not CMAKE_CUDA_STANDARD: CMake 3.25 does not know that nvcc 13 has C++20.
-  set(METTLE_CUDA_FLAGS -std=c++20 -Xcompiler=-Wall,-Wextra,-fno-strict-aliasing)
+  # CMake 3.25 does not know how nvcc is told to compile C++20.
+  set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+  set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
+  set(METTLE_CUDA_FLAGS -Xcompiler=-Wall,-Wextra,-fno-strict-aliasing)
   foreach(architecture IN LISTS METTLE_CUDA_ARCHITECTURES)
     list(APPEND METTLE_CUDA_FLAGS "SHELL:-gencode arch=compute_${architecture},code=sm_${architecture}")
   endforeach()
