@@ -4,8 +4,8 @@
 // residual are read, their sum and y written, 8 bytes; f32 doubles both. Statistics add 8 bytes a
 // row; gamma and beta come from L1. The variance is centred and taken from registers, as on the
 // CPU. About 12 instructions an element, fused 30 (Philox), where an H100 has time for 35 and 70.
-// In flight at D = 768 and 16 bits: 64 registers let 32 warps a multiprocessor wait for a row each,
-// 48 KB, three times what bandwidth times latency asks for; fused 16 warps for two rows, as much.
+// In flight at D = 768 and 16 bits: 72 registers let 24 warps a multiprocessor wait for a row each,
+// 36 KB, twice what bandwidth times latency asks for; fused 16 warps for two rows, 48 KB.
 #pragma once
 
 #include <cstdint>
