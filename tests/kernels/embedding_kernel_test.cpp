@@ -15,8 +15,8 @@ using namespace kernels;
 struct Size {
   std::int64_t ids, rows, width, padding;
 };
-const Size sizes[] = {{0, 3, 2, -1},        {7, 3, 1, -1},    {40, 5, 7, 2},    {3000, 700, 33, 0},
-                      {500, 70000, 3, -1}, {5000, 3, 8, 1}, {60, 9, 24, -100}};
+const Size sizes[] = {{0, 3, 2, -1},       {7, 3, 1, -1},   {40, 5, 7, 2},    {2100, 700, 33, 0},
+                      {500, 70000, 3, -1}, {2500, 3, 8, 1}, {60, 9, 24, -100}};
 
 template <class Id> std::vector<Id> random_ids(const Size& s) {
   std::mt19937_64 engine(3);

@@ -65,7 +65,9 @@ TEST(OrderKernels, SortIsStable) {
       for (const OrderCase& c : cases) {
         const AnyBuffer x(dtype, mixed(dtype, c.rows * c.n, 3));
         const Vec values = x.values();
-        if (c.n > 2048 && size_of(dtype) == 1) continue;  // as those of two bytes, only shorter
+        // Long lines take a pass per byte: one dtype of each size is enough, and one of 8 bytes.
+        const bool few_bytes = dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::i8;
+        if (c.n > 2048 && !few_bytes && (dtype != DType::f64 || c.rows > 1)) continue;
         for (const std::int64_t keep : {c.n, (c.n + 1) / 2}) {
           if (c.n > 2048 && keep != c.n && order == Order::ascending) continue;
           const Array<std::int64_t> indices(
