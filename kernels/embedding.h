@@ -3,7 +3,8 @@
 //
 // padding_id marks positions that read as zero rows and send no gradient; -1 means none. Every
 // other id outside [0, table_rows) is a ValueError that names the id and its position, thrown
-// before anything is written.
+// before anything is written; on a CUDA device where the host next waits for it, and until then
+// such an id reads as padding.
 #pragma once
 
 #include <cstdint>

@@ -8,7 +8,8 @@ namespace mettle::kernels {
 
 /// Element (o, i, j) of the index lies at o * outer_stride + i * axis_stride + j * inner_stride.
 /// Strides of 0 share one list of indices between many lines. Indices outside [0, size) are a
-/// ValueError naming `operation`, thrown before anything is written.
+/// ValueError naming `operation`, thrown before anything is written; on a CUDA
+/// device where the host next waits for it, and until then such an index reads 0 and adds nothing.
 struct LineIndex {
   const char* operation;
   const std::int64_t* index;

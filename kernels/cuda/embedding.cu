@@ -36,12 +36,12 @@ void run_forward(const Stream& stream, const EmbeddingForwardArgs& args) {
   });
 }
 
-template <class Args>
-void sum_rows(const Stream& stream, const Args& args, void* rows, const Runs& runs, bool onto) {
+template <bool onto, class Args>
+void sum_rows(const Stream& stream, const Args& args, void* rows, const Runs& runs) {
   if (args.width == 0) return;
   dispatch_float(args.dtype, [&]<class T>() {
-    sum_runs(stream, static_cast<const T*>(args.dout), static_cast<T*>(rows), 1, args.n, args.width,
-             runs, onto);
+    sum_runs<onto>(stream, static_cast<const T*>(args.dout), static_cast<T*>(rows), 1, args.n,
+                   args.width, runs);
   });
 }
 
@@ -51,7 +51,7 @@ void run_backward(const Stream& stream, const EmbeddingBackwardArgs& args) {
     LineSorter sorter(stream, 1, args.n, index_bits(args.table_rows));
     sort_indices(stream, sorter, grid3(1, args.n, 1), list);
     const Runs runs = {sorter.sorted_keys(), sorter.positions(), 0, 0, args.table_rows, nullptr};
-    sum_rows(stream, args, args.dtable, runs, true);
+    sum_rows<true>(stream, args, args.dtable, runs);
   });
 }
 
@@ -74,7 +74,7 @@ void run_sparse_backward(const Stream& stream, const EmbeddingSparseBackwardArgs
     dev::launch(number_runs_kernel, shape, stream, ids, of_tile, row_of, args.unique_ids,
                 args.count);
     const Runs runs = {sorter.sorted_keys(), sorter.positions(), 0, 0, args.table_rows, row_of};
-    sum_rows(stream, args, args.rows, runs, false);
+    sum_rows<false>(stream, args, args.rows, runs);
   });
 }
 

@@ -63,7 +63,7 @@ template <class T> void scatter(const Stream& stream, const ScatterAddArgs& args
                      list.column_stride == 0 ? 0 : 1,
                      args.size,
                      nullptr};
-  sum_runs(stream, x, y, args.outer, args.n, args.inner, runs, false);
+  sum_runs<false>(stream, x, y, args.outer, args.n, args.inner, runs);
 }
 
 void run_scatter_add(const Stream& stream, const ScatterAddArgs& args) {

@@ -163,11 +163,19 @@ METTLE_DEVICE void add_pack(computed_t<T> (&sum)[V], const dev::Pack<T, V>& pack
   for (int v = 0; v < V; ++v) sum[v] = add_wrapping<T>(sum[v], widen(pack.at[v]));
 }
 
-/// y(o, row, c) = the sum of x(o, positions of the run, c), with what y holds before it if `onto`.
+template <class Pack, class T>
+METTLE_DEVICE Pack* place_of_run(T* y, const Runs& runs, const Grid3::Place& p, std::uint64_t key,
+                                 std::int64_t columns) {
+  const std::int64_t row =
+      runs.row_of != nullptr ? runs.row_of[p.i] : static_cast<std::int64_t>(key);
+  return reinterpret_cast<Pack*>(y) + (p.outer * runs.size + row) * columns + p.column;
+}
+
+/// y(o, row, c) = the sum of x(o, positions of the run, c), after what y holds if `onto`.
 /// Columns are counted in packs. Thread (o, s, c) has the run that starts at s, if one does.
-template <int V, class T>
+template <int V, bool onto, class T>
 METTLE_GLOBAL(index_threads)
-void sum_runs_kernel(const T* x, T* y, Grid3 grid, Runs runs, bool onto) {
+void sum_runs_kernel(const T* x, T* y, Grid3 grid, Runs runs) {
   constexpr int in_flight = 8;
   using Pack = dev::Pack<T, V>;
   const std::int64_t thread = index_thread();
@@ -178,34 +186,34 @@ void sum_runs_kernel(const T* x, T* y, Grid3 grid, Runs runs, bool onto) {
   const std::uint64_t key = runs.keys[line + p.i];
   if (key >= static_cast<std::uint64_t>(runs.size)) return;
   if (p.i > 0 && runs.keys[line + p.i - 1] == key) return;
-  const std::int64_t row =
-      runs.row_of != nullptr ? runs.row_of[p.i] : static_cast<std::int64_t>(key);
-  Pack* to = reinterpret_cast<Pack*>(y) + (p.outer * runs.size + row) * columns + p.column;
   const Pack* from = reinterpret_cast<const Pack*>(x) + p.outer * n * columns + p.column;
   computed_t<T> sum[V] = {};
-  if (onto) {
-    const Pack before = *to;
+  if constexpr (onto) {
+    const Pack before = *place_of_run<Pack>(y, runs, p, key, columns);
     METTLE_UNROLL
     for (int v = 0; v < V; ++v) sum[v] = widen(before.at[v]);
   }
-  bool more = true;
-  for (std::int64_t s = p.i; more; s += in_flight) {
+  const std::uint64_t* keys = runs.keys + line;
+  const std::uint32_t* positions = runs.positions + line;
+  const auto end = static_cast<int>(n);  // lines are shorter than 2^31
+  int s = static_cast<int>(p.i);
+  for (int found = in_flight; found == in_flight; s += in_flight) {
     Pack in[in_flight];
-    bool mine[in_flight];
+    found = 0;
     METTLE_UNROLL
     for (int k = 0; k < in_flight; ++k) {
-      mine[k] = s + k < n && runs.keys[line + s + k] == key;
-      in[k] = mine[k] ? from[runs.positions[line + s + k] * columns] : Pack{};
+      const bool mine = k < end - s && keys[s + k] == key;
+      in[k] = mine ? from[positions[s + k] * columns] : Pack{};
+      found += mine ? 1 : 0;  // those of the run come first
     }
     METTLE_UNROLL
     for (int k = 0; k < in_flight; ++k)
-      if (mine[k]) add_pack<V, T>(sum, in[k]);
-    more = mine[in_flight - 1];
+      if (k < found) add_pack<V, T>(sum, in[k]);
   }
   Pack out;
   METTLE_UNROLL
   for (int v = 0; v < V; ++v) out.at[v] = narrow<T>(sum[v]);
-  *to = out;
+  *place_of_run<Pack>(y, runs, p, key, columns) = out;
 }
 
 }  // namespace mettle::kernels::cuda

@@ -56,17 +56,17 @@ void sort_indices(const Stream& stream, LineSorter& sorter, const Grid3& lists,
   sorter.sort();
 }
 
-template <class T>
+template <bool onto, class T>
 void sum_runs(const Stream& stream, const T* x, T* y, std::int64_t outer, std::int64_t n,
-              std::int64_t inner, const Runs& runs, bool onto) {
+              std::int64_t inner, const Runs& runs) {
   constexpr int pack = 16 / static_cast<int>(sizeof(T));
   const auto places = reinterpret_cast<std::uintptr_t>(x) | reinterpret_cast<std::uintptr_t>(y);
   if (runs.lines_of_column == 0 && inner % pack == 0 && places % 16 == 0) {
     const Grid3 grid = grid3(outer, n, inner / pack);
-    dev::launch(sum_runs_kernel<pack, T>, index_shape(grid.total), stream, x, y, grid, runs, onto);
+    dev::launch(sum_runs_kernel<pack, onto, T>, index_shape(grid.total), stream, x, y, grid, runs);
   } else {
     const Grid3 grid = grid3(outer, n, inner);
-    dev::launch(sum_runs_kernel<1, T>, index_shape(grid.total), stream, x, y, grid, runs, onto);
+    dev::launch(sum_runs_kernel<1, onto, T>, index_shape(grid.total), stream, x, y, grid, runs);
   }
 }
 

@@ -73,7 +73,9 @@ std::vector<Kernel> all_kernels() {
 }
 
 // Beginnings of names that may spill, and why.
-const std::map<std::string, std::string> allowed = {};
+const std::map<std::string, std::string> allowed = {
+    {"sum_runs_kernel<1, true, double>",
+     "one value, stored before the loop over a run and loaded behind it"}};
 
 bool may_spill(const Kernel& kernel) {
   for (const auto& [name, reason] : allowed)
