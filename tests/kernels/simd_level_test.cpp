@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 
+#include "engine/check.h"
 #include "kernels/builtin.h"
 #include "tests/autograd/message_of.h"
 
