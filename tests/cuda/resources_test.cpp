@@ -96,7 +96,7 @@ TEST(Resources, NoKernelSpills) {
 
 TEST(Resources, AreWrittenWhereAskedFor) {
   const char* path = std::getenv("METTLE_RESOURCES");
-  if (!path) return;
+  if (!path || !*path) return;
   std::ofstream out(path);
   out << "| source | kernel | target | registers | static shared bytes | spilled bytes |\n"
          "|---|---|---|---|---|---|\n";
