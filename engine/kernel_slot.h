@@ -43,6 +43,8 @@ class KernelSlotBase {
   /// alone. Throws ValueError listing the known names when there is none. Not to be called while
   /// kernels run. A name in METTLE_KERNEL is checked in the same way at the slot's first use.
   void select(std::string_view variant);
+  /// The variant that select() or METTLE_KERNEL put first; "" when none.
+  const std::string& selected() const { return selected_; }
 
   /// Every slot that has a variant. Registers the built-in kernels first.
   static std::vector<KernelSlotBase*> all(RegisterBuiltin builtin);
@@ -68,7 +70,6 @@ class KernelSlotBase {
   [[noreturn]] void throw_no_variant(DeviceType device) const;
   /// After a kernel was queued: notes which, and waits for it where METTLE_SYNC=1 is set.
   void launched(const Stream& stream) const;
-  const std::string& selected() const { return selected_; }
 
  private:
   void register_once();

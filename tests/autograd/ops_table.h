@@ -56,7 +56,8 @@ inline std::ostream& operator<<(std::ostream& out, const OpRow& row) {
   return out << row.operation << " " << row.variant;
 }
 
-/// An operation outside of differentiation. Its results are exact.
+/// An operation outside of differentiation. Its results are exact, but for those made of functions
+/// that are rounded differently from the oracle's.
 struct SelectionRow {
   std::string operation, variant;
   Shapes shapes, empty, large;
@@ -66,6 +67,7 @@ struct SelectionRow {
   Vec pool = {0.5, -1, 2, 0, 0.5, NAN, 2, INFINITY, -1, -INFINITY};
   std::vector<DType> dtypes = {DType::f64, DType::f32, DType::bf16, DType::f16,
                                DType::i64, DType::i32, DType::i8,   DType::u8};
+  double units = 0;  // in the last place of f64, of the result or of 1
 };
 
 inline std::ostream& operator<<(std::ostream& out, const SelectionRow& row) {

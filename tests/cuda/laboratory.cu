@@ -1,5 +1,6 @@
 // The variant that docs/kernel-laboratory.md adds: layer norm forward, one warp a row, as plainly
 // as it can be written.
+#include "kernels/argument_checks.h"
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/packs.cuh"
 #include "kernels/layer_norm.h"
@@ -38,6 +39,7 @@ template <class T> METTLE_GLOBAL(128) void my_layer_norm(LayerNormForwardArgs a)
 bool takes(const LayerNormForwardArgs& a) { return a.rows > 0 && is_floating(a.dtype); }
 
 void run(const Stream& stream, const LayerNormForwardArgs& a) {
+  check_normalised("my_layer_norm", a.rows, a.columns, a.groups);
   dispatch_float(a.dtype, [&]<class T>() {
     dev::launch(my_layer_norm<T>, {{static_cast<int>((a.rows + 3) / 4)}, {128}}, stream, a);
   });

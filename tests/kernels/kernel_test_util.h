@@ -143,20 +143,27 @@ inline void expect_close(const std::string& what, const Buffer& got, const Buffe
         << what << " " << to_string(got.dtype()) << " element " << i << " of " << g.size();
 }
 
-/// Pins a variant of a slot while it lives.
+/// Pins a variant in those of the slots that have it, of which there must be one, while it lives.
 class Selected {
  public:
-  Selected(std::initializer_list<KernelSlotBase*> slots, const char* variant) : slots_(slots) {
-    for (auto* slot : slots_) slot->select(variant);
+  Selected(std::initializer_list<KernelSlotBase*> slots, const char* variant) {
+    for (auto* slot : slots) {
+      const auto variants = slot->variants();
+      if (std::any_of(variants.begin(), variants.end(),
+                      [&](const VariantInfo& v) { return v.name == variant; }))
+        before_.emplace_back(slot, slot->selected());
+    }
+    if (before_.empty()) (*slots.begin())->select(variant);  // throws the names that there are
+    for (const auto& [slot, name] : before_) slot->select(variant);
   }
   ~Selected() {
-    for (auto* slot : slots_) slot->select("");
+    for (const auto& [slot, name] : before_) slot->select(name);
   }
   Selected(const Selected&) = delete;
   Selected& operator=(const Selected&) = delete;
 
  private:
-  std::vector<KernelSlotBase*> slots_;
+  std::vector<std::pair<KernelSlotBase*, std::string>> before_;  // and what was pinned
 };
 
 /// Whether kernels run on the CPU itself, and large cases are cheap.
