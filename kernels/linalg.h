@@ -39,8 +39,8 @@ inline Slot<CholeskyArgs> cholesky{"cholesky"};
 
 /// X[b] = T[b]^-1 B[b] for every index b of `batch`; T (n, n) triangular, B and X (n, columns), X
 /// dense row-major. Strides in elements, 0 shares a matrix. Only the named triangle of T is read.
-/// A zero on T's diagonal is a ValueError, thrown before anything is written; on another device than
-/// the CPU by the next synchronisation.
+/// A zero on T's diagonal is a ValueError, thrown before anything is written; on another device
+/// than the CPU by the next synchronisation.
 struct TriangularSolveArgs {
   DType dtype;  // f64 f32
   Triangle triangle;

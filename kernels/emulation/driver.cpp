@@ -119,7 +119,7 @@ CudaDeviceInfo EmulatedDriver::info(int) const {
 void* EmulatedDriver::allocate(int device, std::size_t bytes) {
   const std::lock_guard lock(state_->mutex);
   Board& board = state_->board(device);
-  if (state_->fail_allocation >= 0 && state_->fail_allocation-- == 0) return nullptr;
+  if (fails_now(state_->fail_allocation)) return nullptr;
   if (bytes > state_->options.memory_bytes - board.allocated) return nullptr;
   const State::Shown shown(*state_);
   void* block = board.machine.heap.allocate(bytes);

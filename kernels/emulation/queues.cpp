@@ -85,7 +85,7 @@ void Queues::run_until(const std::function<bool()>& done) {
     queue.work_.pop_front();
     if (!work.run) continue;
     try {
-      if (fail_after >= 0 && fail_after-- == 0)
+      if (fails_now(fail_after))
         fail<DeviceError>("an illegal memory access was encountered (injected by a test)");
       work.run();
     } catch (...) {

@@ -18,6 +18,13 @@ namespace mettle::emulation {
 class Queues;
 struct Capture;
 
+/// Whether an injected failure is due after `left` more; counts down. Negative: never.
+inline bool fails_now(int& left) {
+  if (left < 0) return false;
+  --left;
+  return left < 0;
+}
+
 /// Counts the times that it was recorded; a wait is for one of them.
 struct EventState {
   std::uint64_t recorded = 0;
