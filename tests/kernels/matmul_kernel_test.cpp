@@ -11,7 +11,6 @@
 namespace mettle::test {
 namespace {
 
-using kernels::MatmulArgs;
 
 /// How the matrices of an operand lie in memory.
 enum class Lies {
