@@ -11,7 +11,6 @@
 namespace mettle::test {
 namespace {
 
-
 /// How the matrices of an operand lie in memory.
 enum class Lies {
   rows,        // dense, row after row
