@@ -4,12 +4,14 @@
 #include <cxxabi.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <map>
 #include <regex>
 #include <string>
+#include <string_view>
+#include <tuple>
 #include <vector>
 
 namespace mettle::test {
@@ -72,15 +74,20 @@ std::vector<Kernel> all_kernels() {
   return kernels;
 }
 
-// Beginnings of names that may spill, and why.
-const std::map<std::string, std::string> allowed = {
-    {"sum_runs_kernel<1, true, double>",
-     "one value, stored before the loop over a run and loaded behind it"}};
+// Kernels that may spill: the beginning of the name, the targets ("" means all), and why.
+struct Exception {
+  std::string_view name, targets, reason;
+};
+constexpr Exception exceptions[] = {
+    {"sum_runs_kernel<1, true, double>", "",
+     "one value, stored before the loop over a run and loaded behind it"},
+};
 
 bool may_spill(const Kernel& kernel) {
-  for (const auto& [name, reason] : allowed)
-    if (kernel.name.starts_with(name)) return true;
-  return false;
+  return std::any_of(std::begin(exceptions), std::end(exceptions), [&](const Exception& e) {
+    return kernel.name.starts_with(e.name) &&
+           (e.targets.empty() || e.targets.find(kernel.target) != std::string_view::npos);
+  });
 }
 
 TEST(Resources, NoKernelSpills) {
@@ -88,9 +95,9 @@ TEST(Resources, NoKernelSpills) {
   ASSERT_GT(kernels.size(), 50u) << "is this all that nvcc said?";
   for (const Kernel& k : kernels) {
     EXPECT_GT(k.registers, 0) << k.name;
-    if (!may_spill(k))
-      EXPECT_EQ(k.spill_stores + k.spill_loads, 0)
-          << k.source << ": " << k.name << " for " << k.target;
+    if (may_spill(k)) continue;
+    EXPECT_EQ(k.spill_stores + k.spill_loads, 0)
+        << k.source << ": " << k.name << " for " << k.target;
   }
 }
 
@@ -101,8 +108,9 @@ TEST(Resources, AreWrittenWhereAskedFor) {
   out << "| source | kernel | target | registers | static shared bytes | spilled bytes |\n"
          "|---|---|---|---|---|---|\n";
   for (const Kernel& k : all_kernels())
-    out << "| " << k.source << " | `" << k.name << "` | " << k.target << " | " << k.registers
-        << " | " << k.shared << " | " << k.spill_stores + k.spill_loads << " |\n";
+    if (k.target == "sm_90a" || k.spill_stores + k.spill_loads > 0)
+      out << "| " << k.source << " | `" << k.name << "` | " << k.target << " | " << k.registers
+          << " | " << k.shared << " | " << k.spill_stores + k.spill_loads << " |\n";
   EXPECT_TRUE(out.good());
 }
 
