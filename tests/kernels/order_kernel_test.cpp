@@ -22,8 +22,10 @@ bool before(double x, double y, Order order) {
 std::vector<std::int64_t> sorted_row(const double* x, std::int64_t n, Order order) {
   std::vector<std::int64_t> all(static_cast<std::size_t>(n));
   std::iota(all.begin(), all.end(), 0);
-  std::stable_sort(all.begin(), all.end(),
-                   [&](std::int64_t a, std::int64_t b) { return before(x[a], x[b], order); });
+  std::sort(all.begin(), all.end(), [&](std::int64_t a, std::int64_t b) {
+    if (before(x[a], x[b], order) || before(x[b], x[a], order)) return before(x[a], x[b], order);
+    return a < b;
+  });
   return all;
 }
 
