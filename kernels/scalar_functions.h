@@ -49,6 +49,11 @@ METTLE_HD inline float power(float x, float alpha) {
   return ::truncf(half) == half ? y : -y;
 }
 
+/// NaN alone differs from itself. Not std::isnan, which device code does not have.
+template <class C> METTLE_HD bool is_nan(C x) {
+  return x != x;  // NOLINT(misc-redundant-expression)
+}
+
 // ---- functions of one argument ------------------------------------------------------------------
 template <class C> struct Affine {
   C alpha, beta;
@@ -59,7 +64,7 @@ struct Abs {
 };
 struct Sign {
   template <class C> METTLE_HD C operator()(C x) const {
-    return x != x ? x : static_cast<C>((x > C{0}) - (x < C{0}));
+    return is_nan(x) ? x : static_cast<C>((x > C{0}) - (x < C{0}));
   }
 };
 struct Exp {
@@ -111,7 +116,7 @@ struct Softplus {
 template <class C> struct Clamp {
   C low, high;
   METTLE_HD C operator()(C x) const {
-    if (x != x) return x;
+    if (is_nan(x)) return x;
     const C above = x < low ? low : x;
     return above > high ? high : above;
   }
@@ -161,10 +166,10 @@ struct Div {
 };
 /// NaN when either is.
 struct Maximum {
-  template <class C> METTLE_HD C operator()(C a, C b) const { return a > b || a != a ? a : b; }
+  template <class C> METTLE_HD C operator()(C a, C b) const { return a > b || is_nan(a) ? a : b; }
 };
 struct Minimum {
-  template <class C> METTLE_HD C operator()(C a, C b) const { return a < b || a != a ? a : b; }
+  template <class C> METTLE_HD C operator()(C a, C b) const { return a < b || is_nan(a) ? a : b; }
 };
 struct Power {
   template <class C> METTLE_HD C operator()(C a, C b) const { return power(a, b); }

@@ -144,8 +144,9 @@ TEST(AttentionMma, LargeScoresNeitherOverflowNorLoseTheLargest) {
     r.q.fill(Vec(16, 1000.0));
     Vec k(24), v(24);
     for (std::size_t i = 0; i < k.size(); ++i) {
-      k[i] = i / 8 == 1 ? 1000.0 : -1000.0;
-      v[i] = static_cast<double>(i / 8);
+      const std::size_t key = i / 8;
+      k[i] = key == 1 ? 1000.0 : -1000.0;
+      v[i] = static_cast<double>(key);
     }
     r.k.fill(k);
     r.v.fill(v);

@@ -33,7 +33,7 @@ int live = 0, heuristics = 0;
 bool has_algorithm = true;
 constexpr std::size_t workspace = 1000;
 
-template <class T> int make(Descriptor* made, T value) {
+template <class T> int make(Descriptor* made, const T& value) {
   *made = new T(value);
   ++live;
   return 0;
