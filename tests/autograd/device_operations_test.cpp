@@ -10,50 +10,10 @@
 namespace mettle::test {
 namespace {
 
-std::vector<OpRow> all_rows() {
-  std::vector<OpRow> all;
-  for (const auto& family : {elementwise_rows(), layout_rows(), indexing_rows(), reduction_rows(),
-                             loss_rows(), linalg_rows()})
-    all.insert(all.end(), family.begin(), family.end());
-  return all;
-}
-
-std::vector<SelectionRow> all_selection_rows() {
-  std::vector<SelectionRow> all = selection_rows();
-  const auto creation = creation_rows();
-  all.insert(all.end(), creation.begin(), creation.end());
-  return all;
-}
-
 Variables on_device(const Variables& xs) {
   Variables moved;
   for (const Variable& x : xs) moved.push_back(x ? to(x, device_under_test()) : x);
   return moved;
-}
-
-Variables inputs_of(const OpRow& row, const Shapes& shapes, DType dtype) {
-  Variables inputs;
-  for (const Shape& shape : shapes)
-    inputs.push_back(
-        cast(uniform(shape, {11, inputs.size()}, row.low, row.high, DType::f64), dtype));
-  return inputs;
-}
-
-Variables cotangents_of(const Variables& ys) {
-  Variables dys;
-  for (const Variable& y : ys)
-    dys.push_back(is_floating(y.dtype())
-                      ? cast(normal(y.shape(), {12, dys.size()}, 0, 1, DType::f64), y.dtype())
-                      : Variable());
-  return dys;
-}
-
-Variable strided(const Variable& x) {
-  if (x.rank() == 0) return x;
-  std::vector<int> reversed;
-  for (int axis = x.rank() - 1; axis >= 0; --axis) reversed.push_back(axis);
-  const std::int64_t n = x.size(0);
-  return permute(slice(pad(permute(x, reversed), -1, 2 * n, 0, 2), -1, 0, 2 * n, 2), reversed);
 }
 
 // A function of `outputs` outputs whose gradient is wanted, and where it is wanted.
@@ -69,15 +29,6 @@ Problem gradient_problem(const Problem& p) {
   Variables arguments = p.arguments;
   for (const Variable& dy : cotangents_of(ys)) arguments.push_back(dy);
   return {gradient_of(p.f, ys.size()), arguments};
-}
-
-/// A linear operation has no second derivative; this function of its results has.
-Function curved(const Function& f) {
-  return [f](std::span<const Variable> x) {
-    Variables ys = f(x);
-    for (Variable& y : ys) y = add(y, mul(y, y));
-    return ys;
-  };
 }
 
 void expect_equal(const Variable& got, const Variable& want, double roundings,
@@ -172,16 +123,6 @@ TEST_P(DeviceOperation, TakesNoElements) {
   }
 }
 
-std::string row_name(const std::string& operation, const std::string& variant) {
-  std::string name = operation;
-  if (name.starts_with("operator")) {
-    const char symbols[] = {'+', '-', '*', '/'};
-    const char* names[] = {"plus", "minus", "times", "over"};
-    name = names[std::ranges::find(symbols, name.back()) - symbols];
-  }
-  return name + (variant.empty() ? "" : "_" + variant);
-}
-
 INSTANTIATE_TEST_SUITE_P(Table, DeviceOperation, testing::ValuesIn(all_rows()),
                          [](const auto& param) {
                            return row_name(param.param.operation, param.param.variant);
@@ -192,20 +133,9 @@ class DeviceSelection : public testing::TestWithParam<SelectionRow> {};
 TEST_P(DeviceSelection, EqualsTheCpu) {
   const SelectionRow& row = GetParam();
   for (const DType dtype : row.dtypes)
-    for (const Shapes* shapes : {&row.shapes, &row.empty}) {
-      Problem p{row.f, {}};
-      std::size_t at = 0;
-      for (const Shape& shape : *shapes) {
-        Vec values(static_cast<std::size_t>(numel(shape)));
-        for (double& x : values) {
-          x = row.pool[at++ % row.pool.size()];
-          if (!is_floating(dtype) && !std::isfinite(x)) x = 1;
-          if (dtype == DType::u8) x = std::abs(x);
-        }
-        p.arguments.push_back(cast(Variable(Tensor::from(values, shape)), dtype));
-      }
-      expect_same_on_device(p, 4, std::string(to_string(dtype)));
-    }
+    for (const Shapes& shapes : {row.shapes, row.empty})
+      expect_same_on_device({row.f, inputs_of(row, shapes, dtype)}, 4,
+                            std::string(to_string(dtype)));
 }
 
 INSTANTIATE_TEST_SUITE_P(Table, DeviceSelection, testing::ValuesIn(all_selection_rows()),

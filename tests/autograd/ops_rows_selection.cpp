@@ -230,33 +230,39 @@ std::vector<SelectionRow> creation_rows() {
     for (std::int64_t k = 0; k < n; ++k) keys.push_back(uniform_number(key, k));
     return static_cast<double>(sorted_positions(keys, true)[static_cast<std::size_t>(i)]);
   };
-  const auto square_of = [](const Shape& s) { return eye(s[0], DType::f64); };
+  const auto square_of = [](const Shape& s) { return eye(s[0], DType::f64, current_device()); };
   return {
       made(
-          "full", "", {2, 3}, [](const Shape& s) { return full(s, 1.5, DType::f64); },
+          "full", "", {2, 3},
+          [](const Shape& s) { return full(s, 1.5, DType::f64, current_device()); },
           [](std::int64_t) { return 1.5; }),
       made(
-          "full_like", "", {2, 3}, [](const Shape& s) { return full_like(full(s, 0), -2.5); },
+          "full_like", "", {2, 3},
+          [](const Shape& s) { return full_like(full(s, 0, DType::f32, current_device()), -2.5); },
           [](std::int64_t) { return -2.5; }),
       made(
-          "arange", "", {7}, [](const Shape& s) { return arange(s[0]); },
+          "arange", "", {7}, [](const Shape& s) { return arange(s[0], current_device()); },
           [](std::int64_t i) { return static_cast<double>(i); }),
       made(
-          "uniform", "", {3, 5}, [](const Shape& s) { return uniform(s, key, -2, 3, DType::f64); },
+          "uniform", "", {3, 5},
+          [](const Shape& s) { return uniform(s, key, -2, 3, DType::f64, current_device()); },
           scaled),
       // Its logarithm, sine and cosine are series of its own: the same bits on every device.
-      rounded(4, made(
-                     "normal", "", {3, 5},
-                     [](const Shape& s) { return normal(s, key, 1, 2, DType::f64); }, gauss)),
+      rounded(4,
+              made(
+                  "normal", "", {3, 5},
+                  [](const Shape& s) { return normal(s, key, 1, 2, DType::f64, current_device()); },
+                  gauss)),
       made(
-          "randint", "", {3, 5}, [](const Shape& s) { return randint(s, key, -3, 9); },
+          "randint", "", {3, 5},
+          [](const Shape& s) { return randint(s, key, -3, 9, current_device()); },
           [](std::int64_t i) { return std::floor(12 * uniform_number(key, i)) - 3; }),
       {"permutation",
        "",
        {{9}},
        {{0}},
        {{300}},
-       [](In i) { return Variables{permutation(i[0].size(0), key)}; },
+       [](In i) { return Variables{permutation(i[0].size(0), key, current_device())}; },
        [=](const Grids& x) {
          return make_grid(x[0].shape,
                           [&](const Dims& at) { return shuffled(at[0], x[0].shape[0]); });

@@ -8,32 +8,6 @@
 namespace mettle::test {
 namespace {
 
-std::vector<SelectionRow> all_rows() {
-  std::vector<SelectionRow> all = selection_rows();
-  for (SelectionRow& row : creation_rows()) all.push_back(std::move(row));
-  return all;
-}
-
-/// Elements from the row's pool in turn, every input from another place of it.
-Variables inputs_of(const SelectionRow& row, const Shapes& shapes, DType dtype) {
-  Vec pool;
-  for (const double value : row.pool) {
-    const bool fits =
-        is_floating(dtype) || (std::isfinite(value) && (value >= 0 || dtype != DType::u8));
-    if (fits) pool.push_back(value);
-  }
-  Variables inputs;
-  for (const Shape& shape : shapes) {
-    std::size_t at = 3 * inputs.size();
-    const Grid grid = make_grid(shape, [&](const Dims&) {
-      at += 1 + at % 3;
-      return pool[at % pool.size()];
-    });
-    inputs.push_back(cast(Variable(Tensor::from(grid.values, shape)), dtype));
-  }
-  return inputs;
-}
-
 void expect_same(const Variable& got, const Grid& want, double units = 0) {
   ASSERT_EQ(got.shape(), want.shape);
   EXPECT_FALSE(got.requires_grad());
@@ -82,10 +56,10 @@ TEST_P(Selection, SameBitsAgainAndWithAnyNumberOfThreads) {
   }
 }
 
-std::string row_name(const testing::TestParamInfo<SelectionRow>& info) {
-  return info.param.operation + (info.param.variant.empty() ? "" : "_" + info.param.variant);
-}
-INSTANTIATE_TEST_SUITE_P(Table, Selection, testing::ValuesIn(all_rows()), row_name);
+INSTANTIATE_TEST_SUITE_P(Table, Selection, testing::ValuesIn(all_selection_rows()),
+                         [](const auto& param) {
+                           return row_name(param.param.operation, param.param.variant);
+                         });
 
 }  // namespace
 }  // namespace mettle::test

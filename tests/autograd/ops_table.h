@@ -83,6 +83,23 @@ std::vector<OpRow> linalg_rows();
 std::vector<SelectionRow> selection_rows();
 std::vector<SelectionRow> creation_rows();
 
+/// The rows of operations that can be differentiated.
+std::vector<OpRow> all_rows();
+/// The rows of those that cannot.
+std::vector<SelectionRow> all_selection_rows();
+/// The name of a row's test.
+std::string row_name(const std::string& operation, const std::string& variant);
+
+Variables inputs_of(const OpRow& row, const Shapes& shapes, DType dtype);
+/// Elements from the row's pool in turn, every input from another place of it.
+Variables inputs_of(const SelectionRow& row, const Shapes& shapes, DType dtype);
+/// Cotangents of f's outputs; null for those that are not floating.
+Variables cotangents_of(const Variables& ys);
+/// The same elements with gaps between them and the axes in reversed order.
+Variable strided(const Variable& x);
+/// A linear operation has no second derivative; this function of its results has.
+Function curved(const Function& f);
+
 /// Indices below `limit` of a shape, in a fixed order that repeats some and may leave out others.
 Variable index_pattern(const Shape& shape, std::int64_t limit);
 

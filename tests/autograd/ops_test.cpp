@@ -15,30 +15,6 @@
 namespace mettle::test {
 namespace {
 
-std::vector<OpRow> all_rows() {
-  std::vector<OpRow> all;
-  for (const auto& family : {elementwise_rows(), layout_rows(), indexing_rows(), reduction_rows(),
-                             loss_rows(), linalg_rows()})
-    all.insert(all.end(), family.begin(), family.end());
-  return all;
-}
-
-Variables inputs_of(const OpRow& row, const Shapes& shapes, DType dtype) {
-  Variables inputs;
-  for (const Shape& shape : shapes)
-    inputs.push_back(
-        cast(uniform(shape, {11, inputs.size()}, row.low, row.high, DType::f64), dtype));
-  return inputs;
-}
-
-/// Cotangents of f's outputs.
-Variables cotangents_of(const Variables& ys) {
-  Variables dys;
-  for (const Variable& y : ys)
-    dys.push_back(cast(normal(y.shape(), {12, dys.size()}, 0, 1, DType::f64), y.dtype()));
-  return dys;
-}
-
 /// Value and gradients.
 Variables run(const OpRow& row, const Variables& inputs) {
   const NoGrad off;
@@ -47,24 +23,6 @@ Variables run(const OpRow& row, const Variables& inputs) {
   for (std::size_t i = 0; i < inputs.size(); ++i)  // null means zero
     results.push_back(dxs[i] ? dxs[i] : full_like(inputs[i], 0.0));
   return results;
-}
-
-/// The same elements with gaps between them and the axes in reversed order.
-Variable strided(const Variable& x) {
-  if (x.rank() == 0) return x;
-  std::vector<int> reversed;
-  for (int axis = x.rank() - 1; axis >= 0; --axis) reversed.push_back(axis);
-  const std::int64_t n = x.size(0);
-  return permute(slice(pad(permute(x, reversed), -1, 2 * n, 0, 2), -1, 0, 2 * n, 2), reversed);
-}
-
-/// A linear operation has no second derivative; this function of its results has.
-Function curved(const Function& f) {
-  return [f](std::span<const Variable> x) {
-    Variables ys = f(x);
-    for (Variable& y : ys) y = add(y, mul(y, y));
-    return ys;
-  };
 }
 
 void expect_near(const Variable& got, const Grid& want, double roundings, const std::string& what) {
@@ -175,16 +133,9 @@ TEST_P(Operation, SameBitsAgainAndWithAnyNumberOfThreads) {
   }
 }
 
-std::string row_name(const testing::TestParamInfo<OpRow>& info) {
-  std::string name = info.param.operation;
-  if (name.starts_with("operator")) {
-    const char symbols[] = {'+', '-', '*', '/'};
-    const char* names[] = {"plus", "minus", "times", "over"};
-    name = names[std::ranges::find(symbols, name.back()) - symbols];
-  }
-  return name + (info.param.variant.empty() ? "" : "_" + info.param.variant);
-}
-INSTANTIATE_TEST_SUITE_P(Table, Operation, testing::ValuesIn(all_rows()), row_name);
+INSTANTIATE_TEST_SUITE_P(Table, Operation, testing::ValuesIn(all_rows()), [](const auto& param) {
+  return row_name(param.param.operation, param.param.variant);
+});
 
 /// The names of the functions that a header of the catalogue declares.
 std::set<std::string> declared_in(const std::string& path) {
