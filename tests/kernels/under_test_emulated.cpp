@@ -1,9 +1,6 @@
 // Kernel tests of the CUDA kernels on the emulated device. METTLE_EMULATION_SEED draws another
 // order of threads, blocks and streams.
-#include <gtest/gtest.h>
-
 #include <cstdlib>
-#include <exception>
 #include <string>
 
 #include "engine/cuda_driver.h"
@@ -22,22 +19,6 @@ Device set_up() {
   kernels::cuda::register_kernels();
   return Device::cuda(0);
 }
-
-// What a kernel was found to do wrong belongs to the test that queued it.
-class Waits final : public testing::EmptyTestEventListener {
-  void OnTestEnd(const testing::TestInfo&) override {
-    try {
-      synchronize(device_under_test());
-    } catch (const std::exception& e) {
-      ADD_FAILURE() << e.what();
-    }
-  }
-};
-
-const bool listening = [] {
-  testing::UnitTest::GetInstance()->listeners().Append(new Waits);
-  return true;
-}();
 
 }  // namespace
 
