@@ -82,8 +82,8 @@ TEST_F(Copy, BetweenAllDtypes) {
 }
 
 TEST_F(Copy, LeavesWhatLiesBetweenTheRows) {
-  AnyBuffer y(DType::f32, Vec(7 * 10, 3.0));
-  const AnyBuffer x(DType::f32, Vec(7 * 4, 1.0));
+  Buffer y(DType::f32, Vec(7 * 10, 3.0));
+  const Buffer x(DType::f32, Vec(7 * 4, 1.0));
   copy(stream_under_test(), {x.data(), y.data(), DType::f32, DType::f32, {7, 4}, {4, 1}, {10, 1}});
   const Vec got = y.values();
   for (std::size_t i = 0; i < got.size(); ++i) EXPECT_EQ(got[i], i % 10 < 4 ? 1.0 : 3.0) << i;
@@ -111,7 +111,7 @@ TEST(Fill, EveryDtypeFromAnyAddress) {
   for (const DType dtype : all_dtypes)
     for (const std::int64_t n : {0, 1, 15, 16, 1000, 4099})
       for (const std::int64_t misaligned : {0, 1, 3}) {
-        AnyBuffer y(dtype, n, misaligned);
+        Buffer y(dtype, n, misaligned);
         fill(stream_under_test(), {y.data(), dtype, n, 2.0});
         for (const double got : y.values())
           ASSERT_EQ(got, dtype == DType::boolean ? 1.0 : 2.0) << to_string(dtype) << " of " << n;

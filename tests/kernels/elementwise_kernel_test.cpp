@@ -41,7 +41,7 @@ TEST_F(Elementwise, FunctionsOfOne) {
       for (const StridedCase& c : cases_) {
         const bool positive = op == UnaryOp::power || op == UnaryOp::rsqrt || op == UnaryOp::log;
         const Operand x(dtype, c.shape, c.strides[0], 1, positive ? 0.1 : -0.9, 3, c.misaligned);
-        AnyBuffer y(dtype, numel(c.shape), c.misaligned);
+        Buffer y(dtype, numel(c.shape), c.misaligned);
         // Exact in every dtype.
         unary(stream_under_test(),
               {op, dtype, x.data(), y.data(), c.shape, x.strides(), 1.5, 0.25});
@@ -62,7 +62,7 @@ TEST_F(Elementwise, IntegersOfOne) {
     for (const DType dtype : integer_dtypes)
       for (const StridedCase& c : cases_) {
         const Operand x(dtype, c.shape, c.strides[0], 1, -9, 9, c.misaligned);
-        AnyBuffer y(dtype, numel(c.shape), c.misaligned);
+        Buffer y(dtype, numel(c.shape), c.misaligned);
         unary(stream_under_test(),
               {op, dtype, x.data(), y.data(), c.shape, x.strides(), 3.0, -2.0});
         const Vec got = y.values();
@@ -82,7 +82,7 @@ TEST_F(Elementwise, FunctionsOfTwo) {
       for (const StridedCase& c : cases_) {
         const Operand a(dtype, c.shape, c.strides[0], 1, 0.25, 2, c.misaligned);
         const Operand b(dtype, c.shape, c.strides[1], 2, 0.25, 2, c.misaligned);
-        AnyBuffer y(dtype, numel(c.shape), c.misaligned);
+        Buffer y(dtype, numel(c.shape), c.misaligned);
         binary(stream_under_test(),
                {op, dtype, a.data(), b.data(), y.data(), c.shape, a.strides(), b.strides()});
         const Vec got = y.values();
@@ -103,7 +103,7 @@ TEST_F(Elementwise, IntegersOfTwo) {
       for (const StridedCase& c : cases_) {
         const Operand a(dtype, c.shape, c.strides[0], 1, -90, 90, c.misaligned);
         const Operand b(dtype, c.shape, c.strides[1], 2, 1, 9, c.misaligned);
-        AnyBuffer y(dtype, numel(c.shape), c.misaligned);
+        Buffer y(dtype, numel(c.shape), c.misaligned);
         binary(stream_under_test(),
                {op, dtype, a.data(), b.data(), y.data(), c.shape, a.strides(), b.strides()});
         const Vec got = y.values();
@@ -124,8 +124,8 @@ TEST_F(Elementwise, DivisionOfIntegersByZeroIsAnError) {
   const Operand a(DType::i64, {3000}, {1}, 1, 1, 9);
   Vec divisors(3000, 1);
   divisors[2047] = 0;
-  const AnyBuffer b(DType::i64, divisors);
-  AnyBuffer y(DType::i64, 3000);
+  const Buffer b(DType::i64, divisors);
+  Buffer y(DType::i64, 3000);
   expect_refused("div: integer division by zero at element 2047", [&] {
     binary(stream_under_test(),
            {BinaryOp::div, DType::i64, a.data(), b.data(), y.data(), {3000}, {1}, {1}});
@@ -141,7 +141,7 @@ TEST_F(Elementwise, DivisionOfIntegersByZeroIsAnError) {
 TEST_F(Elementwise, ResultsMayReplaceAnOperand) {
   for (const DType dtype : float_dtypes) {
     const Vec values = random_vec(1037, 3);
-    AnyBuffer a(dtype, values), b(dtype, random_vec(1037, 4));
+    Buffer a(dtype, values), b(dtype, random_vec(1037, 4));
     const Vec x = a.values(), z = b.values();
     binary(stream_under_test(),
            {BinaryOp::sub, dtype, a.data(), b.data(), b.data(), {1037}, {1}, {1}});
@@ -160,7 +160,7 @@ TEST_F(Elementwise, Comparisons) {
         const double low = dtype == DType::u8 ? 0 : -1.4;
         const Operand a(dtype, c.shape, c.strides[0], 1, low, 2, c.misaligned);
         const Operand b(dtype, c.shape, c.strides[1], 2, low, 2, c.misaligned);
-        AnyBuffer y(DType::boolean, numel(c.shape), c.misaligned);
+        Buffer y(DType::boolean, numel(c.shape), c.misaligned);
         compare(stream_under_test(),
                 {op, dtype, a.data(), b.data(), y.data(), c.shape, a.strides(), b.strides()});
         const Vec got = y.values();
@@ -175,8 +175,8 @@ TEST_F(Elementwise, Comparisons) {
 TEST_F(Elementwise, NothingEqualsNotANumber) {
   const double nan = std::nan("");
   for (const DType dtype : float_dtypes) {
-    const AnyBuffer a(dtype, Vec{nan, 1, nan, 2}), b(dtype, Vec{nan, nan, 1, 2});
-    AnyBuffer y(DType::boolean, 4);
+    const Buffer a(dtype, Vec{nan, 1, nan, 2}), b(dtype, Vec{nan, nan, 1, 2});
+    Buffer y(DType::boolean, 4);
     for (int op = 0; op <= static_cast<int>(CompareOp::ge); ++op) {
       const auto which = static_cast<CompareOp>(op);
       compare(stream_under_test(), {which, dtype, a.data(), b.data(), y.data(), {4}, {1}, {1}});
@@ -193,7 +193,7 @@ TEST_F(Elementwise, Choices) {
       const double low = dtype == DType::u8 ? 0 : -9;
       const Operand a(dtype, c.shape, c.strides[0], 2, low, 9, c.misaligned);
       const Operand b(dtype, c.shape, c.strides[2], 3, low, 9, c.misaligned);
-      AnyBuffer y(dtype, numel(c.shape), c.misaligned);
+      Buffer y(dtype, numel(c.shape), c.misaligned);
       where(stream_under_test(), {dtype, which.data(), a.data(), b.data(), y.data(), c.shape,
                                   which.strides(), a.strides(), b.strides()});
       const Vec got = y.values();
@@ -210,7 +210,7 @@ TEST_F(Elementwise, SumsWithProducts) {
       const Operand x(dtype, c.shape, c.strides[0], 1, -1, 1, c.misaligned);
       const Operand a(dtype, c.shape, c.strides[1], 2, -1, 1, c.misaligned);
       const Operand b(dtype, c.shape, c.strides[2], 3, -1, 1, c.misaligned);
-      AnyBuffer y(dtype, numel(c.shape), c.misaligned);
+      Buffer y(dtype, numel(c.shape), c.misaligned);
       addcmul(stream_under_test(), {dtype, x.data(), a.data(), b.data(), y.data(), c.shape,
                                     x.strides(), a.strides(), b.strides(), -0.75});
       const Vec got = y.values();

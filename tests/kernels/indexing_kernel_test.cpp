@@ -76,8 +76,8 @@ TEST(Indexing, GatherMovesElements) {
       for (const std::int64_t misaligned : {0, 1}) {
         const std::vector<std::int64_t> index = random_indices(c);
         const Array<std::int64_t> at(index);
-        const AnyBuffer x(dtype, random_vec(c.outer * c.size * c.inner, 1, 0, 99), misaligned);
-        const AnyBuffer y(dtype, c.outer * c.n * c.inner);
+        const Buffer x(dtype, random_vec(c.outer * c.size * c.inner, 1, 0, 99), misaligned);
+        const Buffer y(dtype, c.outer * c.n * c.inner);
         gather(stream_under_test(), {dtype, c.outer, c.size, c.n, c.inner,
                                      line_index(c, at.data(), "gather"), x.data(), y.data()});
         const Vec from = x.values(), got = y.values();
@@ -93,8 +93,8 @@ TEST(Indexing, ScatterAddsInOrder) {
     for (const IndexCase& c : cases) {
       const std::vector<std::int64_t> index = random_indices(c);
       const Array<std::int64_t> at(index);
-      const AnyBuffer x(dtype, random_vec(c.outer * c.n * c.inner, 2, -50, 50));
-      const AnyBuffer y(dtype, Vec(static_cast<std::size_t>(c.outer * c.size * c.inner), 7.0));
+      const Buffer x(dtype, random_vec(c.outer * c.n * c.inner, 2, -50, 50));
+      const Buffer y(dtype, Vec(static_cast<std::size_t>(c.outer * c.size * c.inner), 7.0));
       scatter_add(stream_under_test(),
                   {dtype, c.outer, c.size, c.n, c.inner, line_index(c, at.data(), "scatter_add"),
                    x.data(), y.data()});
@@ -114,8 +114,8 @@ TEST(Indexing, IndicesOutsideAreErrors) {
       std::vector<std::int64_t> index = random_indices(c);
       index.back() = bad;
       const Array<std::int64_t> at(index);
-      const AnyBuffer wide(DType::f32, Vec(static_cast<std::size_t>(c.outer * c.size * c.inner)));
-      const AnyBuffer narrow(DType::f32, Vec(static_cast<std::size_t>(c.outer * c.n * c.inner)));
+      const Buffer wide(DType::f32, Vec(static_cast<std::size_t>(c.outer * c.size * c.inner)));
+      const Buffer narrow(DType::f32, Vec(static_cast<std::size_t>(c.outer * c.n * c.inner)));
       const auto message = [&](const char* operation) {
         return fmt::format(
             "{}: index {} at position {} of its axis is outside an axis of {} "

@@ -63,22 +63,32 @@ template <class T> class Array {
   TestMemory memory_;
 };
 
-/// n elements of a float dtype between guard bytes that must survive, in memory of the device under
+template <class T> T element_from(double x) {
+  if constexpr (std::is_same_v<T, bool>)
+    return x != 0;
+  else
+    return static_cast<T>(x);
+}
+
+/// n elements of any dtype between guard bytes that must survive, in memory of the device under
 /// test.
 class Buffer {
  public:
-  Buffer(DType dtype, std::int64_t n)
+  /// `misaligned` elements behind an aligned address.
+  Buffer(DType dtype, std::int64_t n, std::int64_t misaligned = 0)
       : dtype_(dtype),
         n_(static_cast<std::size_t>(n)),
-        memory_(n_ * size_of(dtype) + std::size_t{2} * guard) {
+        front_(guard + static_cast<std::size_t>(misaligned) * size_of(dtype)),
+        memory_(front_ + n_ * size_of(dtype) + guard) {
     write(Bytes(memory_.bytes(), 0xA5));
   }
-  Buffer(DType dtype, const Vec& values) : Buffer(dtype, static_cast<std::int64_t>(values.size())) {
+  Buffer(DType dtype, const Vec& values, std::int64_t misaligned = 0)
+      : Buffer(dtype, static_cast<std::int64_t>(values.size()), misaligned) {
     Bytes bytes(memory_.bytes(), 0xA5);
-    dispatch_float(dtype, [&]<class T>() {
+    dispatch_any(dtype, [&]<class T>() {
       for (std::size_t i = 0; i < n_; ++i) {
-        const T value = static_cast<T>(values[i]);
-        std::memcpy(bytes.data() + guard + i * sizeof(T), &value, sizeof(T));
+        const T value = element_from<T>(values[i]);
+        std::memcpy(bytes.data() + front_ + i * sizeof(T), &value, sizeof(T));
       }
     });
     write(bytes);
@@ -86,24 +96,25 @@ class Buffer {
   ~Buffer() {
     if (memory_.bytes() == 0) return;  // moved from
     const Bytes bytes = this->bytes();
-    for (std::size_t i = 0; i < guard; ++i) {
+    for (std::size_t i = 0; i < front_; ++i)
       EXPECT_EQ(bytes[i], 0xA5) << "written before the buffer";
-      EXPECT_EQ(bytes[bytes.size() - 1 - i], 0xA5) << "written past the buffer";
-    }
+    for (std::size_t i = bytes.size() - guard; i < bytes.size(); ++i)
+      EXPECT_EQ(bytes[i], 0xA5) << "written past the buffer";
   }
   Buffer(Buffer&&) = default;
   Buffer(const Buffer&) = default;
   Buffer& operator=(const Buffer&) = default;
 
-  void* data() { return memory_.data() + guard; }
+  void* data() const { return memory_.data() + front_; }
+  template <class T> T* as() const { return reinterpret_cast<T*>(memory_.data() + front_); }
   DType dtype() const { return dtype_; }
   Vec values() const {
     const Bytes bytes = this->bytes();
     Vec out(n_);
-    dispatch_float(dtype_, [&]<class T>() {
+    dispatch_any(dtype_, [&]<class T>() {
       for (std::size_t i = 0; i < n_; ++i) {
         T value;
-        std::memcpy(&value, bytes.data() + guard + i * sizeof(T), sizeof(T));
+        std::memcpy(&value, bytes.data() + front_ + i * sizeof(T), sizeof(T));
         out[i] = static_cast<double>(value);
       }
     });
@@ -125,6 +136,7 @@ class Buffer {
 
   DType dtype_;
   std::size_t n_;
+  std::size_t front_;
   TestMemory memory_;
 };
 

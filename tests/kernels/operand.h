@@ -11,13 +11,6 @@ inline constexpr DType all_dtypes[] = {DType::f64, DType::f32, DType::bf16,
                                        DType::f16, DType::i64, DType::i32,
                                        DType::i8,  DType::u8,  DType::boolean};
 
-template <class T> T element_from(double x) {
-  if constexpr (std::is_same_v<T, bool>)
-    return x != 0;
-  else
-    return static_cast<T>(x);
-}
-
 /// Calls visit(i, index) for every index of the shape in row-major order.
 template <class Visit> void for_each_index(const Shape& shape, Visit&& visit) {
   Shape index = Shape::filled(shape.rank(), 0);
@@ -30,72 +23,6 @@ template <class Visit> void for_each_index(const Shape& shape, Visit&& visit) {
     }
   }
 }
-
-/// Elements of a device that surround themselves with guard bytes, which must survive.
-class AnyBuffer {
- public:
-  /// `misaligned` elements behind an aligned address.
-  AnyBuffer(DType dtype, std::int64_t n, std::int64_t misaligned = 0)
-      : dtype_(dtype),
-        n_(n),
-        front_(guard + static_cast<std::size_t>(misaligned) * size_of(dtype)),
-        memory_(front_ + static_cast<std::size_t>(n) * size_of(dtype) + guard) {
-    const Bytes bytes(memory_.bytes(), 0xA5);
-    memory_.write(bytes.data(), bytes.size());
-  }
-  AnyBuffer(DType dtype, const Vec& values, std::int64_t misaligned = 0)
-      : AnyBuffer(dtype, static_cast<std::int64_t>(values.size()), misaligned) {
-    Bytes bytes(memory_.bytes(), 0xA5);
-    dispatch_any(dtype, [&]<class T>() {
-      for (std::size_t i = 0; i < values.size(); ++i) {
-        const T value = element_from<T>(values[i]);
-        std::memcpy(bytes.data() + front_ + i * sizeof(T), &value, sizeof(T));
-      }
-    });
-    memory_.write(bytes.data(), bytes.size());
-  }
-  ~AnyBuffer() {
-    if (memory_.bytes() == 0) return;  // moved from
-    const Bytes bytes = this->bytes();
-    for (std::size_t i = 0; i < front_; ++i) EXPECT_EQ(bytes[i], 0xA5) << "written before it";
-    for (std::size_t i = bytes.size() - guard; i < bytes.size(); ++i)
-      EXPECT_EQ(bytes[i], 0xA5) << "written past it";
-  }
-  AnyBuffer(AnyBuffer&&) = default;
-  AnyBuffer(const AnyBuffer&) = default;
-  AnyBuffer& operator=(const AnyBuffer&) = default;
-
-  void* data() const { return memory_.data() + front_; }
-  template <class T> T* as() const { return reinterpret_cast<T*>(memory_.data() + front_); }
-  DType dtype() const { return dtype_; }
-  Vec values() const {
-    const Bytes bytes = this->bytes();
-    Vec out(static_cast<std::size_t>(n_));
-    dispatch_any(dtype_, [&]<class T>() {
-      for (std::size_t i = 0; i < out.size(); ++i) {
-        T value;
-        std::memcpy(&value, bytes.data() + front_ + i * sizeof(T), sizeof(T));
-        out[i] = static_cast<double>(value);
-      }
-    });
-    return out;
-  }
-  friend bool operator==(const AnyBuffer& a, const AnyBuffer& b) { return a.bytes() == b.bytes(); }
-
- private:
-  static constexpr std::size_t guard = 64;
-  using Bytes = std::vector<std::uint8_t>;
-  Bytes bytes() const {
-    Bytes out(memory_.bytes());
-    memory_.read(out.data(), out.size());
-    return out;
-  }
-
-  DType dtype_;
-  std::int64_t n_;
-  std::size_t front_;
-  TestMemory memory_;
-};
 
 /// A strided view of random numbers.
 class Operand {
@@ -130,7 +57,7 @@ class Operand {
 
   Strides strides_;
   std::size_t start_ = 0;
-  AnyBuffer memory_;
+  Buffer memory_;
   Vec held_;
 };
 

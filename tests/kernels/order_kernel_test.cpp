@@ -65,7 +65,7 @@ TEST(OrderKernels, SortIsStable) {
   for (const DType dtype : all_dtypes)
     for (const Order order : orders)
       for (const OrderCase& c : cases) {
-        const AnyBuffer x(dtype, mixed(dtype, c.rows * c.n, 3));
+        const Buffer x(dtype, mixed(dtype, c.rows * c.n, 3));
         const Vec values = x.values();
         // Long lines take a pass per byte: one dtype of each size is enough, and one of 8 bytes.
         const bool few_bytes = dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::i8;
@@ -97,7 +97,7 @@ TEST(OrderKernels, ExtremeElements) {
           if (seed == 2)  // no NaN, so that something else wins
             for (double& v : values)
               if (std::isnan(v)) v = 1;
-          const AnyBuffer x(dtype, values);
+          const Buffer x(dtype, values);
           values = x.values();
           const Array<std::int64_t> index(
               std::vector<std::int64_t>(static_cast<std::size_t>(c.rows), -1));

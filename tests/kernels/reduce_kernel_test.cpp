@@ -88,8 +88,8 @@ Wanted by_loops(const ReduceCase& c, ReduceOp op, const Operand& x) {
   return w;
 }
 
-AnyBuffer reduced(const ReduceCase& c, ReduceOp op, DType dtype, const Operand& x) {
-  AnyBuffer y(dtype, numel(kept_shape(c)), c.misaligned);
+Buffer reduced(const ReduceCase& c, ReduceOp op, DType dtype, const Operand& x) {
+  Buffer y(dtype, numel(kept_shape(c)), c.misaligned);
   reduce(stream_under_test(), {op, dtype, x.data(), y.data(), c.shape, c.strides, c.reduced});
   return y;
 }
@@ -102,7 +102,7 @@ TEST(Reduce, EqualsPlainLoops) {
         const bool integers = !is_floating(dtype);
         const Operand x(dtype, c.shape, c.strides, 1, integers ? -50 : -1, integers ? 50 : 1,
                         c.misaligned);
-        const AnyBuffer y = reduced(c, op, dtype, x);
+        const Buffer y = reduced(c, op, dtype, x);
         const Wanted want = by_loops(c, op, x);
         const Vec got = y.values();
         ASSERT_EQ(got.size(), want.values.size());
@@ -135,8 +135,8 @@ TEST(Reduce, ExtremaOfNotANumber) {
         for (const ReduceOp op : {ReduceOp::max, ReduceOp::min}) {
           Vec values = random_vec(2 * n, 1);
           values[static_cast<std::size_t>(n + at)] = std::nan("");
-          const AnyBuffer x(dtype, values);
-          AnyBuffer rows(dtype, 2), column(dtype, n);
+          const Buffer x(dtype, values);
+          Buffer rows(dtype, 2), column(dtype, n);
           reduce(stream_under_test(), {op, dtype, x.data(), rows.data(), {2, n}, {n, 1}, 2});
           reduce(stream_under_test(), {op, dtype, x.data(), column.data(), {2, n}, {n, 1}, 1});
           EXPECT_FALSE(std::isnan(rows.values()[0]));
@@ -150,8 +150,8 @@ TEST(Reduce, ExtremaOfNotANumber) {
 TEST(Reduce, InfinitiesAndLargeIntegers) {
   const double infinity = std::numeric_limits<double>::infinity();
   for (const DType dtype : float_dtypes) {
-    const AnyBuffer x(dtype, Vec(40, -infinity));
-    AnyBuffer y(dtype, 1);
+    const Buffer x(dtype, Vec(40, -infinity));
+    Buffer y(dtype, 1);
     reduce(stream_under_test(), {ReduceOp::max, dtype, x.data(), y.data(), {40}, {1}, 1});
     EXPECT_EQ(y.values()[0], -infinity);
   }

@@ -18,8 +18,8 @@ const ScanCase cases[] = {{0, 4, 1},    {2, 0, 3},     {1, 1, 1},     {3, 7, 5},
 constexpr DType scanned_dtypes[] = {DType::f64, DType::f32, DType::bf16,
                                     DType::f16, DType::i64, DType::i32};
 
-AnyBuffer scanned(const ScanCase& c, DType dtype, const AnyBuffer& x) {
-  AnyBuffer y(dtype, c.outer * c.n * c.inner);
+Buffer scanned(const ScanCase& c, DType dtype, const Buffer& x) {
+  Buffer y(dtype, c.outer * c.n * c.inner);
   cumsum(stream_under_test(), {dtype, c.outer, c.n, c.inner, x.data(), y.data()});
   return y;
 }
@@ -29,8 +29,8 @@ TEST(Cumsum, EqualsPlainLoops) {
     for (const ScanCase& c : cases) {
       if (c.outer * c.n * c.inner > 100000 && dtype != DType::f32) continue;  // once is enough
       const double width = is_floating(dtype) ? 1 : 9;
-      const AnyBuffer x(dtype, random_vec(c.outer * c.n * c.inner, 5, -width, width));
-      const AnyBuffer y = scanned(c, dtype, x);
+      const Buffer x(dtype, random_vec(c.outer * c.n * c.inner, 5, -width, width));
+      const Buffer y = scanned(c, dtype, x);
       const Vec in = x.values(), got = y.values();
       for (std::int64_t o = 0; o < c.outer; ++o)
         for (std::int64_t j = 0; j < c.inner; ++j) {
@@ -59,7 +59,7 @@ TEST(Cumsum, AnInfinitySpoilsOnlyWhatFollows) {
     Vec values(static_cast<std::size_t>(n), 1.0);
     const std::size_t at = values.size() / 2;
     values[at] = std::numeric_limits<double>::infinity();
-    const AnyBuffer x(DType::f32, values);
+    const Buffer x(DType::f32, values);
     const Vec got = scanned({1, n, 1}, DType::f32, x).values();
     for (std::size_t i = 0; i < got.size(); ++i)
       ASSERT_EQ(got[i], i < at ? static_cast<double>(i + 1) : values[at]) << i << " of " << n;
