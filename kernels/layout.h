@@ -47,4 +47,20 @@ template <int N> std::int64_t offset_of(const Layout<N>& l, int i, std::int64_t 
   return at;
 }
 
+/// The axes of a reduction: those whose bit is set in `reduced`, and those that are kept.
+struct ReducedAxes {
+  Layout<1> kept, reduced;
+};
+
+inline ReducedAxes split_axes(const Shape& shape, const Strides& strides, std::uint32_t reduced) {
+  Shape kept_shape, reduced_shape;
+  Strides kept_strides, reduced_strides;
+  for (int axis = 0; axis < shape.rank(); ++axis) {
+    const bool goes = (reduced >> axis & 1u) != 0;
+    (goes ? reduced_shape : kept_shape).push_back(shape[axis]);
+    (goes ? reduced_strides : kept_strides).push_back(strides[axis]);
+  }
+  return {collapse<1>(kept_shape, {&kept_strides}), collapse<1>(reduced_shape, {&reduced_strides})};
+}
+
 }  // namespace mettle::kernels

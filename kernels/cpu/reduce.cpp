@@ -113,15 +113,9 @@ template <class T, class C> class Reduction {
  public:
   Reduction(const ReduceArgs& args, const Reducer<C>& how)
       : x_(static_cast<const T*>(args.x)), y_(static_cast<T*>(args.y)), how_(how) {
-    Shape kept, reduced;
-    Strides kept_strides, reduced_strides;
-    for (int axis = 0; axis < args.shape.rank(); ++axis) {
-      const bool reduce = (args.reduced >> axis & 1u) != 0;
-      (reduce ? reduced : kept).push_back(args.shape[axis]);
-      (reduce ? reduced_strides : kept_strides).push_back(args.x_strides[axis]);
-    }
-    kept_ = collapse<1>(kept, {&kept_strides});
-    reduced_ = collapse<1>(reduced, {&reduced_strides});
+    const ReducedAxes axes = split_axes(args.shape, args.x_strides, args.reduced);
+    kept_ = axes.kept;
+    reduced_ = axes.reduced;
   }
 
   void run() {

@@ -15,21 +15,6 @@ void reduce_extrema(const Stream& stream, const ReduceArgs& args);
 // So many blocks fill a GPU; a constant, because the order of additions must not depend on it.
 inline constexpr std::int64_t enough_blocks = 512;
 
-struct ReducedAxes {
-  Layout<1> kept, reduced;
-};
-
-inline ReducedAxes split_axes(const ReduceArgs& args) {
-  Shape kept, reduced;
-  Strides kept_strides, reduced_strides;
-  for (int axis = 0; axis < args.shape.rank(); ++axis) {
-    const bool reduce = (args.reduced >> axis & 1u) != 0;
-    (reduce ? reduced : kept).push_back(args.shape[axis]);
-    (reduce ? reduced_strides : kept_strides).push_back(args.x_strides[axis]);
-  }
-  return {collapse<1>(kept, {&kept_strides}), collapse<1>(reduced, {&reduced_strides})};
-}
-
 inline std::int64_t last_stride(const Layout<1>& l) {
   if (l.rank == 0) return 0;
   const std::int64_t stride = l.strides[0][l.rank - 1];
@@ -151,7 +136,7 @@ template <class Op, class T> class Reducing {
 };
 
 template <class Op> void reduce_with(const Stream& stream, const ReduceArgs& args) {
-  const ReducedAxes axes = split_axes(args);
+  const ReducedAxes axes = split_axes(args.shape, args.x_strides, args.reduced);
   if (axes.kept.total == 0) return;
   if (args.dtype == DType::i64) return Reducing<Op, std::int64_t>(stream, args, axes).run();
   if (args.dtype == DType::i32) return Reducing<Op, std::int32_t>(stream, args, axes).run();
