@@ -23,7 +23,7 @@ CudaAllocator::CudaAllocator(CudaDriver& driver, int device, std::size_t cached_
 CudaAllocator::~CudaAllocator() {
   for (auto& [key, blocks] : free_)
     for (void* block : blocks) driver_.release(device_, block);
-  for (void* event : events_) driver_.destroy_event(event);
+  if (event_) driver_.destroy_event(event_);
 }
 
 void* CudaAllocator::allocate(std::size_t bytes) {
@@ -35,7 +35,7 @@ void* CudaAllocator::allocate(std::size_t bytes) {
   const FreeKey key{open_, stream.handle, size};
   void* data = take(key);
   if (!data) data = from_driver(size, bytes);
-  live_.insert({data, {data, size, stream.handle, open_, {}}});
+  live_.insert({data, {size, stream.handle, open_, {}}});
   ++stats_.allocations;
   ++stats_.live_blocks;
   stats_.live_bytes += size;
@@ -146,10 +146,9 @@ void* CudaAllocator::from_driver(std::size_t bytes, std::size_t requested) {
 // The stream that gets the block next waits for the others, on the device.
 void CudaAllocator::wait_for_users(const Block& block) {
   for (void* user : block.users) {
-    if (events_.empty()) events_.push_back(driver_.create_event(device_));
-    void* event = events_.back();
-    driver_.record(event, {Device::cuda(device_), user});
-    driver_.wait({Device::cuda(device_), block.stream}, event);
+    if (!event_) event_ = driver_.create_event(device_);
+    driver_.record(event_, {Device::cuda(device_), user});
+    driver_.wait({Device::cuda(device_), block.stream}, event_);
   }
 }
 

@@ -38,12 +38,11 @@ class CudaAllocator final : public Allocator {
   /// Opens a new pool: requests are served from it alone until close_pool().
   Pool open_pool();
   void close_pool();
-  /// The graph is gone: its blocks are as free as any others.
+  /// The graph is gone: its free blocks go back to the driver, those in use become like any others.
   void release_pool(Pool pool) noexcept;
 
  private:
   struct Block {
-    void* data;
     std::size_t bytes;
     void* stream;  // handle
     Pool pool;
@@ -70,7 +69,7 @@ class CudaAllocator final : public Allocator {
   CudaDriver& driver_;
   const int device_;
   mutable std::mutex mutex_;
-  std::unordered_map<void*, Block> live_;
+  std::unordered_map<void*, Block> live_;  // by address
   std::map<FreeKey, std::vector<void*>> free_;
   AllocatorStats stats_;
   std::size_t pooled_bytes_ = 0;  // free, but kept for graphs
@@ -78,7 +77,7 @@ class CudaAllocator final : public Allocator {
   std::size_t cached_limit_;
   Pool open_ = 0;  // 0: none
   Pool last_pool_ = 0;
-  std::vector<void*> events_;  // spare ones for wait_for_users()
+  void* event_ = nullptr;  // of wait_for_users(), made at its first use
 };
 
 }  // namespace mettle

@@ -133,20 +133,20 @@ CudaDevice::~CudaDevice() {
 
 void CudaDevice::synchronize(const Stream& stream) {
   refuse_capture(stream, "waiting for the device");
-  try {
-    driver_->synchronize(stream);
-  } catch (const DeviceError& error) {
-    rethrow(error);
-  }
+  wait(stream);
   throw_fault();
 }
 
-void CudaDevice::rethrow(const DeviceError& error) const {
-  const char* last = last_operation_;
-  if (!*last) throw;
-  fail<DeviceError>(
-      "{}; the operation queued last was {} (METTLE_SYNC=1 names the one that failed)",
-      error.message(), last);
+void CudaDevice::wait(const Stream& stream) const {
+  try {
+    driver_->synchronize(stream);
+  } catch (const DeviceError& error) {
+    const char* last = last_operation_;
+    if (!*last) throw;
+    fail<DeviceError>(
+        "{}; the operation queued last was {} (METTLE_SYNC=1 names the one that failed)",
+        error.message(), last);
+  }
 }
 
 void CudaDevice::throw_fault() {
@@ -200,11 +200,7 @@ void CudaDevice::download(void* to, const void* from, std::size_t bytes, const S
     const std::size_t part = std::min(bytes - done, staging_bytes);
     std::byte* staged = stage(part, stream);
     driver_->copy(staged, static_cast<const std::byte*>(from) + done, part, stream);
-    try {
-      driver_->synchronize(stream);
-    } catch (const DeviceError& error) {
-      rethrow(error);
-    }
+    wait(stream);
     std::memcpy(static_cast<std::byte*>(to) + done, staged, part);
     done += part;
   }

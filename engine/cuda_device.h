@@ -46,7 +46,8 @@ class CudaDevice {
   std::byte* stage(std::size_t bytes, const Stream& stream);
   void refuse_capture(const Stream& stream, const char* what);
   void throw_fault();
-  [[noreturn]] void rethrow(const DeviceError& error) const;
+  /// Waits, and says in an error which operation was queued last.
+  void wait(const Stream& stream) const;
 
   std::shared_ptr<CudaDriver> driver_;
   const int index_;
