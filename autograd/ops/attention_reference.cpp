@@ -58,7 +58,7 @@ Variable reference::attention(const Variable& q, const Variable& k, const Variab
   const Variable mask = options.mask ? cast(options.mask.detach(), wide) : Variable();
   const Variable valid = valid_scores(scores, mask, options);
   if (mask) {
-    const Variable zero = full({}, 0.0, wide, scores.device());
+    const Variable zero = full({}, 0.0, wide, q.device());
     scores = scores + where(greater(mask, add(zero, excluded)), mask, zero);
   }
   Variable weights = k.size(-2) == 0 ? scores : probabilities(scores, valid);

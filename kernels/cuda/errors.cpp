@@ -5,8 +5,6 @@
 
 namespace mettle::kernels::cuda {
 
-void throw_shape_error(const char* message) { fail<ShapeError>("{}", message); }
-void throw_dtype_error(const char* message) { fail<DTypeError>("{}", message); }
 void throw_value_error(const char* message) { fail<ValueError>("{}", message); }
 
 }  // namespace mettle::kernels::cuda

@@ -4,8 +4,6 @@
 
 namespace mettle::kernels::cuda {
 
-[[noreturn]] void throw_shape_error(const char* message);
-[[noreturn]] void throw_dtype_error(const char* message);
 [[noreturn]] void throw_value_error(const char* message);
 
 }  // namespace mettle::kernels::cuda
