@@ -151,60 +151,97 @@ METTLE_DEVICE void mma_finish_tangent(MmaTangentRows<Shape>& rows, const Attenti
   });
 }
 
+/// A block's query rows, and the walk over the keys that both sweeps by query rows share.
+template <class Shape, bool Extras> struct MmaDoubleQueryTile {
+  using T = typename Shape::T;
+  T* q;
+  T* ddq;
+  T* g;
+  MmaDoubleKeyTiles<Shape> keys;
+  AttentionHead head;
+  int first;  // row of the block
+  int query;  // row of the warp
+  int own;    // where the warp's rows begin in their tiles
+  int seen;   // keys that some row of the block sees
+
+  METTLE_DEVICE void take(const AttentionCall<float>& call, int tiles) {
+    dev::SharedCarver carver;
+    q = carver.take<T>(Shape::own_size);
+    ddq = carver.take<T>(Shape::own_size);
+    g = carver.take<T>(Shape::own_size);
+    keys.take(carver);
+    head = attention_head(dev::block_index().x / tiles, call.heads);
+    const int tile = dev::block_index().x % tiles;
+    first = (call.causal ? tiles - 1 - tile : tile) * Shape::rows;
+    seen = call.visible(dev::minimum(first + Shape::rows, call.queries) - 1);
+    own = dev::warp_index() * Shape::warp_rows * Shape::pitch;
+    query = first + dev::warp_index() * Shape::warp_rows;
+  }
+
+  /// Sets the copies of the rows and of the first tile of keys going.
+  METTLE_DEVICE void load(const AttentionCall<float>& call, const MmaDoubleOperands& x,
+                          bool with_dout) {
+    if (seen > 0) {
+      mma_load<Shape, Shape::rows>(q, x.q, head, first, call.queries, call.head_dim);
+      mma_load<Shape, Shape::rows>(ddq, x.ddq, head, first, x.has_ddq ? call.queries : 0,
+                                   call.head_dim);
+      if (with_dout)
+        mma_load<Shape, Shape::rows>(g, x.dout, head, first, call.queries, call.value_dim);
+      keys.load(call, x, head, 0, 0);
+    }
+    dev::commit_copies();
+  }
+
+  /// Calls tile(s, u, at, key) for every tile of keys: the masked scores, their tangents, where the
+  /// tile lies in `keys`, and its first key.
+  template <class Tile>
+  METTLE_DEVICE void sweep(const AttentionCall<float>& call, const MmaDoubleOperands& x,
+                           const Tile& tile) {
+    const int whole = dev::minimum(call.visible(first), call.keys);
+    for (int key = 0, stage = 0; key < seen; key += Shape::block, stage ^= 1) {
+      dev::wait_copies<0>();
+      dev::sync_block();  // the tile is in, and nobody reads the one before
+      if (key + Shape::block < seen) keys.load(call, x, head, key + Shape::block, stage ^ 1);
+      dev::commit_copies();
+      const int at = stage * Shape::block_size;
+      typename Shape::Scores s = {}, u = {};
+      mma_scores_and_tangents<Shape>(s, u, q + own, ddq + own, keys.k + at, keys.y + at);
+      mma_mask_queries<Shape, Extras>(s, call, head, query, key, key + Shape::block <= whole);
+      tile(s, u, at, key);
+    }
+    dev::wait_copies<0>();
+  }
+};
+
 /// Grid: query tiles x heads, tiles fastest and, with a causal mask, the longest first.
 template <class Shape, bool Extras>
 METTLE_GLOBAL(Shape::threads)
 void attention_mma_tangent(const AttentionCall<float> call, const MmaDoubleOperands x,
                            const int tiles) {
-  using T = typename Shape::T;
-  dev::SharedCarver carver;
-  T* const q = carver.take<T>(Shape::own_size);
-  T* const ddq = carver.take<T>(Shape::own_size);
-  T* const g = carver.take<T>(Shape::own_size);
-  MmaDoubleKeyTiles<Shape> keys;
-  keys.take(carver);
-  const AttentionHead head = attention_head(dev::block_index().x / tiles, call.heads);
-  const int tile = dev::block_index().x % tiles;
-  const int first = (call.causal ? tiles - 1 - tile : tile) * Shape::rows;
-  const int seen = call.visible(dev::minimum(first + Shape::rows, call.queries) - 1);
-  const int own = dev::warp_index() * Shape::warp_rows * Shape::pitch;
-  const int query = first + dev::warp_index() * Shape::warp_rows;
-  if (seen > 0) {
-    mma_load<Shape, Shape::rows>(q, x.q, head, first, call.queries, call.head_dim);
-    mma_load<Shape, Shape::rows>(ddq, x.ddq, head, first, x.has_ddq ? call.queries : 0,
-                                 call.head_dim);
-    if (x.statistics)
-      mma_load<Shape, Shape::rows>(g, x.dout, head, first, call.queries, call.value_dim);
-    keys.load(call, x, head, 0, 0);
-  }
-  dev::commit_copies();
+  MmaDoubleQueryTile<Shape, Extras> block;
+  block.take(call, tiles);
+  block.load(call, x, x.statistics != nullptr);
   MmaTangentRows<Shape> rows;
   mma_each_row<Shape>([&](int m, int h) {
-    rows.lse[m][h] = attention_row_lse(call, head, x.lse, query + mma_row() + 16 * m + 8 * h);
+    rows.lse[m][h] =
+        attention_row_lse(call, block.head, x.lse, block.query + mma_row() + 16 * m + 8 * h);
   });
-  const int whole = dev::minimum(call.visible(first), call.keys);
-  for (int key = 0, stage = 0; key < seen; key += Shape::block, stage ^= 1) {
-    dev::wait_copies<0>();
-    dev::sync_block();  // the tile is in, and nobody reads the one before
-    if (key + Shape::block < seen) keys.load(call, x, head, key + Shape::block, stage ^ 1);
-    dev::commit_copies();
-    const int at = stage * Shape::block_size;
-    typename Shape::Scores s = {}, u = {}, a = {}, b = {};
-    mma_scores_and_tangents<Shape>(s, u, q + own, ddq + own, keys.k + at, keys.y + at);
-    mma_mask_queries<Shape, Extras>(s, call, head, query, key, key + Shape::block <= whole);
+  block.sweep(call, x, [&](typename Shape::Scores& s, typename Shape::Scores& u, int at, int key) {
+    typename Shape::Scores a = {}, b = {};
     if (x.statistics) {
-      mma_add_scores<Shape>(a, g + own, keys.v + at);
-      mma_add_scores<Shape>(b, g + own, keys.w + at);
+      mma_add_scores<Shape>(a, block.g + block.own, block.keys.v + at);
+      mma_add_scores<Shape>(b, block.g + block.own, block.keys.w + at);
     }
-    mma_tangent_weights<Shape, Extras>(s, u, a, b, rows, key == 0, call, head, query, key);
-    mma_add_columns<Shape>(rows.ddout, u, keys.v + at);
-    mma_add_columns<Shape>(rows.ddout, s, keys.w + at);
-  }
-  dev::wait_copies<0>();
-  mma_finish_tangent<Shape>(rows, call, head, x, query);
+    mma_tangent_weights<Shape, Extras>(s, u, a, b, rows, key == 0, call, block.head, block.query,
+                                       key);
+    mma_add_columns<Shape>(rows.ddout, u, block.keys.v + at);
+    mma_add_columns<Shape>(rows.ddout, s, block.keys.w + at);
+  });
+  mma_finish_tangent<Shape>(rows, call, block.head, x, block.query);
   dev::sync_block();  // every warp's copies of q are in, should there be no key
   if (x.ddout.data)
-    mma_store<Shape>(rows.ddout, 1.0f, q + own, x.ddout, head, query, call.queries, call.value_dim);
+    mma_store<Shape>(rows.ddout, 1.0f, block.q + block.own, x.ddout, block.head, block.query,
+                     call.queries, call.value_dim);
 }
 
 // ---- queries ------------------------------------------------------------------------------------
@@ -213,50 +250,24 @@ template <class Shape, bool Extras>
 METTLE_GLOBAL(Shape::threads)
 void attention_mma_double_queries(const AttentionCall<float> call, const MmaDoubleOperands x,
                                   const int tiles) {
-  using T = typename Shape::T;
-  dev::SharedCarver carver;
-  T* const q = carver.take<T>(Shape::own_size);
-  T* const ddq = carver.take<T>(Shape::own_size);
-  T* const g = carver.take<T>(Shape::own_size);
-  MmaDoubleKeyTiles<Shape> keys;
-  keys.take(carver);
-  const AttentionHead head = attention_head(dev::block_index().x / tiles, call.heads);
-  const int tile = dev::block_index().x % tiles;
-  const int first = (call.causal ? tiles - 1 - tile : tile) * Shape::rows;
-  const int seen = call.visible(dev::minimum(first + Shape::rows, call.queries) - 1);
-  const int own = dev::warp_index() * Shape::warp_rows * Shape::pitch;
-  const int query = first + dev::warp_index() * Shape::warp_rows;
-  if (seen > 0) {
-    mma_load<Shape, Shape::rows>(q, x.q, head, first, call.queries, call.head_dim);
-    mma_load<Shape, Shape::rows>(ddq, x.ddq, head, first, x.has_ddq ? call.queries : 0,
-                                 call.head_dim);
-    mma_load<Shape, Shape::rows>(g, x.dout, head, first, call.queries, call.value_dim);
-    keys.load(call, x, head, 0, 0);
-  }
-  dev::commit_copies();
+  MmaDoubleQueryTile<Shape, Extras> block;
+  block.take(call, tiles);
+  block.load(call, x, true);
   MmaTangentStatistics rows[Shape::row_tiles][2];
   mma_each_row<Shape>([&](int m, int h) {
-    const int row = query + mma_row() + 16 * m + 8 * h;
+    const int row = block.query + mma_row() + 16 * m + 8 * h;
     rows[m][h] = {dev::infinity(), 0, 0, 0};
-    if (row < call.queries) rows[m][h] = x.statistics[head.index * call.queries + row];
+    if (row < call.queries) rows[m][h] = x.statistics[block.head.index * call.queries + row];
   });
   typename Shape::Columns dq2 = {};
   const float factor = mma_factor<Extras>(call);
-  const int whole = dev::minimum(call.visible(first), call.keys);
-  for (int key = 0, stage = 0; key < seen; key += Shape::block, stage ^= 1) {
-    dev::wait_copies<0>();
-    dev::sync_block();  // the tile is in, and nobody reads the one before
-    if (key + Shape::block < seen) keys.load(call, x, head, key + Shape::block, stage ^ 1);
-    dev::commit_copies();
-    const int at = stage * Shape::block_size;
-    typename Shape::Scores s = {}, u = {}, a = {}, b = {};
-    mma_scores_and_tangents<Shape>(s, u, q + own, ddq + own, keys.k + at, keys.y + at);
-    mma_mask_queries<Shape, Extras>(s, call, head, query, key, key + Shape::block <= whole);
-    mma_add_scores<Shape>(a, g + own, keys.v + at);
-    mma_add_scores<Shape>(b, g + own, keys.w + at);
+  block.sweep(call, x, [&](typename Shape::Scores& s, typename Shape::Scores& u, int at, int key) {
+    typename Shape::Scores a = {}, b = {};
+    mma_add_scores<Shape>(a, block.g + block.own, block.keys.v + at);
+    mma_add_scores<Shape>(b, block.g + block.own, block.keys.w + at);
     if (Extras && call.drops) {
       MmaDropout<Shape, false> dropout;
-      dropout.draw(call, head, query, key);
+      dropout.draw(call, block.head, block.query, key);
       dropout.apply(a, call.kept);
       dropout.apply(b, call.kept);
     }
@@ -267,12 +278,12 @@ void attention_mma_double_queries(const AttentionCall<float> call, const MmaDoub
       s[m][n][e] = p * ((u[m][n][e] * call.scale - row.u) * centred + b[m][n][e] - row.dd);  // F
       a[m][n][e] = p * centred;                                                              // E
     });
-    mma_add_columns<Shape>(dq2, s, keys.k + at);
-    mma_add_columns<Shape>(dq2, a, keys.y + at);
-  }
-  dev::wait_copies<0>();
+    mma_add_columns<Shape>(dq2, s, block.keys.k + at);
+    mma_add_columns<Shape>(dq2, a, block.keys.y + at);
+  });
   dev::sync_block();  // every warp's copies of q are in, should there be no key
-  mma_store<Shape>(dq2, call.scale, q + own, x.dq2, head, query, call.queries, call.head_dim);
+  mma_store<Shape>(dq2, call.scale, block.q + block.own, x.dq2, block.head, block.query,
+                   call.queries, call.head_dim);
 }
 
 // ---- keys ---------------------------------------------------------------------------------------
