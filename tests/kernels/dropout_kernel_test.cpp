@@ -131,7 +131,7 @@ void expect_parts(const Fused& f) {
   const Size& s = f.size;
   const DType t = DType::f64;
   const auto wide = [&](const Buffer& b) { return Buffer(t, b.values()); };
-  const auto dropped = [&](Buffer from) {
+  const auto dropped = [&](const Buffer& from) {
     Buffer to(t, f.n);
     dropout(stream, {t, f.n, p, key, from.data(), to.data()});
     return to;

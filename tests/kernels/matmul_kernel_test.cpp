@@ -235,8 +235,8 @@ TEST(Matmul, LongSums) {
 }
 
 TEST(Matmul, BroadcastStridesWithinAMatrix) {
-  const Buffer a(DType::f32, Vec{2}), b(DType::f32, Vec{1, 2, 3});
-  Buffer left = a, right = b, c(DType::f32, 6);
+  const Buffer left(DType::f32, Vec{2}), right(DType::f32, Vec{1, 2, 3});
+  Buffer c(DType::f32, 6);
   kernels::matmul(
       stream_under_test(),
       {DType::f32, 2, 3, 4, left.data(), right.data(), c.data(), 0, 0, 0, 1, {}, {}, {}});
