@@ -13,6 +13,7 @@
 #include "autograd/node.h"
 #include "autograd/ops.h"
 #include "engine/exec.h"
+#include "engine/trace.h"
 #include "kernels/elementwise.h"
 
 namespace mettle {
@@ -58,6 +59,13 @@ class NodeTable {
   std::vector<Slot> slots_;
   std::size_t count_ = 0;
 };
+
+std::string shapes_of(const Variables& dys) {
+  std::string shapes;
+  for (const Variable& dy : dys)
+    shapes += (shapes.empty() ? "" : ", ") + (dy ? to_string(dy.shape()) : std::string("none"));
+  return shapes;
+}
 
 void check_gradient(const char* name, std::size_t i, const Variable& dx, const Edge& edge) {
   const OutputMeta& want = edge.node->outputs()[edge.output];
@@ -226,6 +234,7 @@ class Walk {
                  node->name());
     needed_edges_.clear();
     for (const std::uint32_t t : targets(records_[index])) needed_edges_.push_back(leads(t));
+    const TraceRange range(node->name(), "rule", [&] { return shapes_of(dys); });
     Variables dxs = node->backward(Backward(node, dys, needed_edges_));
     METTLE_CHECK(AutogradError, dxs.size() == node->edges().size(),
                  "{}: the gradient rule returned {} gradients for {} inputs", node->name(),
@@ -295,6 +304,10 @@ class Walk {
 
 Variables grad(std::span<const Variable> outputs, std::span<const Variable> inputs,
                const GradOptions& options) {
+  const TraceRange range("grad", "grad", [&] {
+    return fmt::format("{} outputs, {} inputs{}", outputs.size(), inputs.size(),
+                       options.create_graph ? ", to be differentiated again" : "");
+  });
   return Walk(inputs, options).run(outputs);
 }
 

@@ -9,6 +9,7 @@
 
 #include "engine/check.h"
 #include "engine/exec.h"
+#include "engine/trace.h"
 
 namespace mettle {
 namespace {
@@ -45,6 +46,8 @@ class NoDriver final : public CudaDriver {
   void* end_capture(const Stream&) override { refuse(); }
   void launch_graph(void*, const Stream&) override { refuse(); }
   void destroy_graph(void*) noexcept override {}
+  void push_range(const char*) noexcept override {}
+  void pop_range() noexcept override {}
 
  private:
   [[noreturn]] void refuse() const { fail<DeviceError>("{}", absence()); }
@@ -183,6 +186,8 @@ std::byte* CudaDevice::stage(std::size_t bytes, const Stream& stream) {
 
 void CudaDevice::upload(void* to, const void* from, std::size_t bytes, const Stream& stream) {
   refuse_capture(stream, "copying from the host");
+  const TraceRange range(
+      "upload", "copy", [&] { return fmt::format("{} bytes", bytes); }, stream);
   const std::lock_guard lock(staging_mutex_);
   for (std::size_t done = 0; done < bytes;) {
     const std::size_t part = std::min(bytes - done, staging_bytes);
@@ -195,6 +200,8 @@ void CudaDevice::upload(void* to, const void* from, std::size_t bytes, const Str
 
 void CudaDevice::download(void* to, const void* from, std::size_t bytes, const Stream& stream) {
   refuse_capture(stream, "copying to the host");
+  const TraceRange range(
+      "download", "copy", [&] { return fmt::format("{} bytes", bytes); }, stream);
   const std::lock_guard lock(staging_mutex_);
   for (std::size_t done = 0; done < bytes;) {
     const std::size_t part = std::min(bytes - done, staging_bytes);

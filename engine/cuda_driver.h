@@ -1,6 +1,7 @@
-// What the engine asks of CUDA, in one place: memory, streams, events, graphs. The allocator, the
-// transfers and the graphs are written against it once and run on a GPU (cuda_runtime_driver.cpp)
-// and on the emulated device (kernels/emulation/driver.h), where tests look for what they do wrong.
+// What the engine asks of CUDA, in one place: memory, streams, events, graphs, ranges for
+// profilers. The allocator, the transfers and the graphs are written against it once and run on a
+// GPU (cuda_runtime_driver.cpp) and on the emulated device (kernels/emulation/driver.h), where
+// tests look for what they do wrong.
 #pragma once
 
 #include <cstddef>
@@ -70,6 +71,10 @@ class CudaDriver {
   virtual void* end_capture(const Stream& stream) = 0;
   virtual void launch_graph(void* graph, const Stream& stream) = 0;
   virtual void destroy_graph(void* graph) noexcept = 0;
+
+  // ---- ranges of this thread's time with names, for profilers (NVTX)
+  virtual void push_range(const char* name) noexcept = 0;
+  virtual void pop_range() noexcept = 0;
 };
 
 /// The driver in use: the GPU's in a build with METTLE_CUDA, else one without devices.

@@ -6,6 +6,7 @@
 #include "engine/check.h"
 #include "engine/cuda_device.h"
 #include "engine/exec.h"
+#include "engine/trace.h"
 
 namespace mettle {
 
@@ -52,6 +53,8 @@ CudaGraph::~CudaGraph() { release(); }
 
 void CudaGraph::launch() {
   METTLE_CHECK(DeviceError, handle_, "graph: it was moved from");
+  const TraceRange range(
+      "graph", "graph", [] { return std::string(); }, current_stream(device_));
   cuda_device(device_).driver().launch_graph(handle_, current_stream(device_));
 }
 

@@ -1,6 +1,7 @@
 // The driver of a GPU: the CUDA runtime, linked statically, so that a program starts on machines
 // without CUDA and finds no device there.
 #include <cuda_runtime.h>
+#include <nvtx3/nvToolsExt.h>
 
 #include <atomic>
 #include <mutex>
@@ -167,6 +168,9 @@ class RuntimeDriver final : public CudaDriver {
   void destroy_graph(void* graph) noexcept override {
     if (graph) cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph));
   }
+
+  void push_range(const char* name) noexcept override { nvtxRangePushA(name); }
+  void pop_range() noexcept override { nvtxRangePop(); }
 
  private:
   // Lets this thread allocate while one of its streams captures: the memory is not part of the

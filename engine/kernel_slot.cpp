@@ -44,6 +44,7 @@ std::string_view environment_choice(std::string_view slot) {
 }  // namespace
 
 void KernelSlotBase::register_once() {
+  Trace::start_from_environment();
   run_once(builtin_);
   if (!selected_.empty()) require_known(selected_);  // METTLE_KERNEL may have named nonsense
   ready_.store(true, std::memory_order_release);

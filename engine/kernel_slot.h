@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "engine/device.h"
+#include "engine/trace.h"
 
 namespace mettle {
 
@@ -68,6 +69,9 @@ class KernelSlotBase {
   virtual void sort() = 0;
   /// Throws DeviceError naming the variants that did not take the arguments.
   [[noreturn]] void throw_no_variant(DeviceType device) const;
+  TraceRange traced(const char* variant, const Stream& stream) const {
+    return {name_, "kernel", [variant] { return std::string(variant); }, stream};
+  }
   /// After a kernel was queued: notes which, and waits for it where METTLE_SYNC=1 is set.
   void launched(const Stream& stream) const;
 
@@ -114,7 +118,10 @@ template <class Args> class KernelSlot : public KernelSlotBase {
     ensure_builtin();
     for (const Variant& v : tried_[static_cast<int>(stream.device.type)])
       if (!v.supports || v.supports(args)) {
-        v.run(stream, args);
+        {
+          const TraceRange range = traced(v.name, stream);
+          v.run(stream, args);
+        }
         if (stream.device.type != DeviceType::cpu) launched(stream);
         return;
       }

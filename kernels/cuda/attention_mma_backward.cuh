@@ -55,7 +55,7 @@ METTLE_DEVICE float mma_row_product(const AttentionIn& x, const AttentionIn& y,
 // ---- queries ------------------------------------------------------------------------------------
 /// Grid: query tiles x heads, tiles fastest and, with a causal mask, the longest first.
 template <class Shape, bool Extras>
-METTLE_GLOBAL(Shape::threads)
+METTLE_GLOBAL(Shape::threads, 1)
 void attention_mma_backward_queries(const AttentionCall<float> call, const MmaBackwardOperands x,
                                     const int tiles) {
   using T = typename Shape::T;
@@ -150,7 +150,7 @@ METTLE_DEVICE void mma_differentiate_keys(typename Shape::Scores& s, typename Sh
 
 /// Grid: key tiles x heads, tiles fastest.
 template <class Shape, bool Extras>
-METTLE_GLOBAL(Shape::threads)
+METTLE_GLOBAL(Shape::threads, 1)
 void attention_mma_backward_keys(const AttentionCall<float> call, const MmaBackwardOperands x,
                                  const int tiles) {
   using T = typename Shape::T;

@@ -111,7 +111,7 @@ template <class Shape> struct SimtBackwardRows {
 
 /// Grid: query tiles x heads, tiles fastest.
 template <class Shape>
-METTLE_GLOBAL(256)
+METTLE_GLOBAL(256, 1)
 void attention_simt_backward_rows(const AttentionCall<typename Shape::Sum> call,
                                   const AttentionBackwardOperands<typename Shape::Sum> x,
                                   const int pitch, const int tiles) {
@@ -170,7 +170,7 @@ METTLE_DEVICE void simt_differentiate_keys(typename Shape::Scores& s, typename S
 
 /// Grid: key tiles x heads, tiles fastest.
 template <class Shape>
-METTLE_GLOBAL(256)
+METTLE_GLOBAL(256, 1)
 void attention_simt_backward_keys(const AttentionCall<typename Shape::Sum> call,
                                   const AttentionBackwardOperands<typename Shape::Sum> x,
                                   const int pitch, const int tiles) {

@@ -203,7 +203,7 @@ template <class Shape> struct SimtDoubleRows {
 
 /// Grid: query tiles x heads, tiles fastest.
 template <class Shape>
-METTLE_GLOBAL(256)
+METTLE_GLOBAL(256, 1)
 void attention_simt_double_rows(const AttentionCall<typename Shape::Sum> call,
                                 const AttentionDoubleOperands<typename Shape::Sum> x,
                                 const int pitch, const int tiles) {
@@ -333,7 +333,7 @@ template <class Shape> struct SimtDoubleKeys {
 
 /// Grid: key tiles x heads, tiles fastest.
 template <class Shape>
-METTLE_GLOBAL(256)
+METTLE_GLOBAL(256, 1)
 void attention_simt_double_keys(const AttentionCall<typename Shape::Sum> call,
                                 const AttentionDoubleOperands<typename Shape::Sum> x,
                                 const int pitch, const int tiles) {

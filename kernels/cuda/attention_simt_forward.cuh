@@ -89,7 +89,7 @@ METTLE_DEVICE void simt_finish_forward(SimtSoftmaxRows<Shape>& rows,
 
 /// Grid: query tiles x heads, tiles fastest.
 template <class Shape>
-METTLE_GLOBAL(256)
+METTLE_GLOBAL(256, 1)
 void attention_simt_forward(const AttentionCall<typename Shape::Sum> call,
                             const AttentionForwardOperands<typename Shape::Sum> x, const int pitch,
                             const int tiles) {

@@ -166,7 +166,7 @@ METTLE_DEVICE void finish_row(const CholeskyPanel<T>& shared, T* s, int row, int
 
 /// Columns k0 to k0 + 31 of all factors; grid: (rows / 64) x batch.
 template <class T>
-METTLE_GLOBAL(CholeskyPanel<T>::threads)
+METTLE_GLOBAL(CholeskyPanel<T>::threads, 1)
 void cholesky_panel(const CholeskyProblem<T> p, int k0, int row_blocks) {
   using P = CholeskyPanel<T>;
   METTLE_SHARED(T, tile_rows, P::depth * P::pitch_rows);

@@ -13,7 +13,8 @@
 
 // A kernel for blocks of at most so many threads: METTLE_GLOBAL(256) void name(...) { ... }. A
 // second number is how many blocks a multiprocessor shall hold at least; it bounds the registers,
-// and lower_registers() and raise_registers() do nothing without it.
+// and lower_registers() and raise_registers() do nothing without it. Even a 1 matters: without a
+// number the compiler may spill to make room for another block.
 #define METTLE_GLOBAL(...) __global__ __launch_bounds__(__VA_ARGS__)
 #define METTLE_DEVICE __device__ __forceinline__
 #define METTLE_UNROLL _Pragma("unroll")

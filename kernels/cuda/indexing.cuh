@@ -174,7 +174,7 @@ METTLE_DEVICE Pack* place_of_run(T* y, const Runs& runs, const Grid3::Place& p, 
 /// y(o, row, c) = the sum of x(o, positions of the run, c), after what y holds if `onto`.
 /// Columns are counted in packs. Thread (o, s, c) has the run that starts at s, if one does.
 template <int V, bool onto, class T>
-METTLE_GLOBAL(index_threads)
+METTLE_GLOBAL(index_threads, 1)
 void sum_runs_kernel(const T* x, T* y, Grid3 grid, Runs runs) {
   constexpr int in_flight = 8;
   using Pack = dev::Pack<T, V>;

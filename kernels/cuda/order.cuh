@@ -141,7 +141,7 @@ METTLE_GLOBAL(order_threads) void extremum_of_short_rows_kernel(ExtremumRows r, 
   if (row < r.rows && lane == 0) r.index[row] = best.index;
 }
 
-METTLE_GLOBAL(order_threads) void extremum_of_long_rows_kernel(ExtremumRows r) {
+METTLE_GLOBAL(order_threads, 1) void extremum_of_long_rows_kernel(ExtremumRows r) {
   METTLE_SHARED(std::uint64_t, keys, order_warps);
   METTLE_SHARED(std::int64_t, indices, order_warps);
   const std::int64_t row = dev::block_index().x;

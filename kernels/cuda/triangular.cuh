@@ -69,7 +69,7 @@ METTLE_DEVICE void report_singular(const SolveProblem<T>& p, std::int64_t matrix
 }
 
 /// A thread per column.
-template <class T, int Threads> METTLE_GLOBAL(Threads) void solve_wide(const SolveProblem<T> p) {
+template <class T, int Threads> METTLE_GLOBAL(Threads, 1) void solve_wide(const SolveProblem<T> p) {
   constexpr int pitch = panel + pack_size<T>;
   METTLE_SHARED(T, tile, panel * pitch);  // (k, row)
   const SolveTask<T> task = solve_task(p, Threads);
@@ -114,7 +114,7 @@ template <class T, int Threads> METTLE_GLOBAL(Threads) void solve_wide(const Sol
 }
 
 /// A warp per column, a lane per row of the panel.
-template <class T> METTLE_GLOBAL(128) void solve_narrow(const SolveProblem<T> p) {
+template <class T> METTLE_GLOBAL(128, 1) void solve_narrow(const SolveProblem<T> p) {
   constexpr int pitch = panel + 1, warps = 4;
   METTLE_SHARED(T, tile, panel * pitch);  // (k, row)
   const SolveTask<T> task = solve_task(p, warps);

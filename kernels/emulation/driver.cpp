@@ -83,6 +83,8 @@ struct EmulatedDriver::State {
   Queues queues;
   std::map<void*, std::size_t> pinned;
   std::map<void*, std::shared_ptr<EventState>> events;
+  std::vector<std::string> ranges;
+  int open_ranges = 0;
   int shows = 0;
   int fail_allocation = -1;
   std::exception_ptr pending;  // of work that ran where nothing can be thrown
@@ -249,5 +251,24 @@ void EmulatedDriver::launch_graph(void* graph, const Stream& stream) {
   });
 }
 void EmulatedDriver::destroy_graph(void* graph) noexcept { delete static_cast<Graph*>(graph); }
+
+// ---- ranges -------------------------------------------------------------------------------------
+void EmulatedDriver::push_range(const char* name) noexcept {
+  const std::lock_guard lock(state_->mutex);
+  state_->ranges.emplace_back(name);
+  ++state_->open_ranges;
+}
+void EmulatedDriver::pop_range() noexcept {
+  const std::lock_guard lock(state_->mutex);
+  --state_->open_ranges;
+}
+std::vector<std::string> EmulatedDriver::ranges() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->ranges;
+}
+int EmulatedDriver::open_ranges() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->open_ranges;
+}
 
 }  // namespace mettle::emulation

@@ -16,6 +16,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "engine/cuda_driver.h"
 #include "kernels/emulation/machine.h"
@@ -39,6 +41,9 @@ class EmulatedDriver final : public CudaDriver {
   /// From here on kernels and streams run in the order of this seed.
   void reseed(std::uint64_t seed);
   const Counts& counts(int device = 0) const;
+  /// Names of all ranges since the driver was made, in the order in which they began.
+  std::vector<std::string> ranges() const;
+  int open_ranges() const;
   /// Injected failures: the allocation after so many more has no memory; work queued after so many
   /// more pieces fails as a kernel does that the device cannot recover from. Negative: none.
   void fail_allocation_after(int allocations);
@@ -67,6 +72,8 @@ class EmulatedDriver final : public CudaDriver {
   void* end_capture(const Stream& stream) override;
   void launch_graph(void* graph, const Stream& stream) override;
   void destroy_graph(void* graph) noexcept override;
+  void push_range(const char* name) noexcept override;
+  void pop_range() noexcept override;
 
  private:
   struct State;

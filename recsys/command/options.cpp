@@ -10,6 +10,7 @@
 #include "engine/kernel_choice.h"
 #include "engine/kernel_slot.h"
 #include "engine/parallel.h"
+#include "engine/trace.h"
 #include "kernels/builtin.h"
 #include "recsys/command/command.h"
 #include "recsys/command/suggest.h"
@@ -61,6 +62,7 @@ void add_machine_options(CLI::App& subcommand, MachineOptions& options) {
 
 void apply(const MachineOptions& options) {
   check_device(options.device);
+  reading_input([] { Trace::start_from_environment(); });
   if (options.threads > 0) set_threads(options.threads);
   const char* kernels = std::getenv("METTLE_KERNEL");
   choose_kernels(kernels ? kernels : "");

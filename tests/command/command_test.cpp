@@ -191,6 +191,25 @@ TEST(Info, ShowsAndChecksTheKernelChoice) {
   }
 }
 
+TEST(Trace, OfACommandIsWrittenWhereTheEnvironmentSays) {
+  const TemporaryFolder folder;
+  write_tiny_movielens(folder / "data");
+  const std::string path = (folder / "trace.json");
+  const Outcome got = run({{"train", "--data", (folder / "data"), "--method", "ridge", "--epochs",
+                            "1", "--out", (folder / "out")},
+                           {{"METTLE_TRACE", path}},
+                           {}});
+  ASSERT_EQ(got.code, 0) << got.err;
+  std::set<std::string> categories;
+  for (const json& event : json::parse(read(path)))
+    if (event.contains("cat")) categories.insert(event["cat"]);
+  EXPECT_EQ(categories, (std::set<std::string>{"grad", "kernel", "rule"}));
+
+  const Outcome refused = run({{"info"}, {{"METTLE_TRACE", folder / "none/x"}}, {}});
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_THAT(refused.err, HasSubstr("cannot be written"));
+}
+
 // libgomp tells what it has read: it spins so many times before it sleeps.
 TEST(Threads, SleepWhereTheyWaitUnlessTheUserWantsThemToSpin) {
   const std::tuple<const char*, const char*, bool> rows[] = {

@@ -3,13 +3,18 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "engine/check.h"
 #include "engine/cuda_device.h"
 #include "engine/cuda_graph.h"
 #include "engine/exec.h"
+#include "engine/file.h"
 #include "engine/tensor.h"
+#include "engine/trace.h"
 #include "kernels/emulation/driver.h"
 #include "kernels/emulation/report.h"
 #include "tests/autograd/message_of.h"
@@ -272,6 +277,49 @@ TEST_F(BackEnd, ReadingValuesEndsACaptureWithAnError) {
 }
 
 // ---- what goes wrong ----------------------------------------------------------------------------
+TEST_F(BackEnd, ATraceHasTheTimesOfTheDevice) {
+  const auto path = std::filesystem::path(testing::TempDir()) / "mettle_device_trace.json";
+  {
+    const Trace trace(path);
+    const Tensor x = on_device({1, 2, 3});
+    const StreamScope scope(communication_stream(gpu));
+    const CudaGraph graph = CudaGraph::capture(gpu, [&] {
+      const TraceRange captured(
+          "captured", "kernel", [] { return std::string("mine"); }, current_stream(gpu));
+      affine(current_stream(gpu), x.data<float>(), 3, 2, 1);
+    });
+    for (int i = 0; i < 5000; ++i)  // more than are kept waiting
+      const TraceRange range(
+          "work", "kernel", [] { return std::string("mine"); }, current_stream(gpu));
+    synchronize(gpu);
+  }
+  std::map<std::string, int> on_host, on_gpu;
+  for (const nlohmann::json& event : nlohmann::json::parse(read_file(path))) {
+    if (event.at("ph") != "X") continue;
+    EXPECT_GE(event.at("dur").get<double>(), 0);
+    ++(event.at("pid") == 1 ? on_host : on_gpu)[event.at("name")];
+  }
+  // The capture queues no work of its own: only the host's time is known.
+  EXPECT_EQ(on_host, (std::map<std::string, int>{{"captured", 1}, {"upload", 1}, {"work", 5000}}));
+  EXPECT_EQ(on_gpu, (std::map<std::string, int>{{"upload", 1}, {"work", 5000}}));
+  std::filesystem::remove(path);
+}
+
+TEST_F(BackEnd, ProfilersGetTheRangesThatTheyAskFor) {
+  setenv("METTLE_NVTX", "1", 1);
+  Trace::start_from_environment();
+  {
+    const TraceRange step("step");
+    on_device({1});
+    EXPECT_EQ(driver->open_ranges(), 1);
+  }
+  setenv("METTLE_NVTX", "0", 1);
+  Trace::start_from_environment();
+  { const TraceRange step("another step"); }
+  EXPECT_EQ(driver->ranges(), (std::vector<std::string>{"step", "upload"}));
+  EXPECT_EQ(driver->open_ranges(), 0);
+}
+
 TEST_F(BackEnd, ABadValueIsTheErrorOfTheNextWait) {
   const Tensor x = on_device({1, 2, -3, 4});
   check_not_negative(current_stream(gpu), x.data<float>(), 4);
