@@ -41,6 +41,12 @@ bool mma_takes(const AttentionDoubleBackwardArgs& a) {
          packs(a.dk2) && packs(a.dv2) && packs(a.ddout) && a.out.data;
 }
 
+bool mma_head_takes(const AttentionDoubleBackwardArgs& a) {
+  const AttentionProblem& p = a.problem;
+  return p.queries <= mma_head_rows && p.keys <= mma_head_rows && p.head_dim <= mma_head_dims &&
+         p.value_dim <= mma_head_dims && mma_takes(a);
+}
+
 }  // namespace
 
 void register_attention() {
@@ -56,6 +62,11 @@ void register_attention() {
   attention_double_backward.add(
       {"simt", cuda, 10, simt_takes, attention_double_backward_simt, simt});
   attention_double_backward.add({"mma", cuda, 20, mma_takes, attention_double_backward_mma, mma});
+  attention_double_backward.add({"mma_head", cuda, 30, mma_head_takes,
+                                 attention_double_backward_mma_head,
+                                 "what mma takes, up to 128 queries and keys and head dims up to "
+                                 "64, on devices with the shared memory",
+                                 attention_head_fits});
 }
 
 }  // namespace mettle::kernels::cuda

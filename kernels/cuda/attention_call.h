@@ -47,5 +47,12 @@ void attention_double_backward_simt(const Stream& stream, const AttentionDoubleB
 void attention_forward_mma(const Stream& stream, const AttentionForwardArgs& args);
 void attention_backward_mma(const Stream& stream, const AttentionBackwardArgs& args);
 void attention_double_backward_mma(const Stream& stream, const AttentionDoubleBackwardArgs& args);
+void attention_double_backward_mma_head(const Stream& stream,
+                                        const AttentionDoubleBackwardArgs& args);
+
+/// What the last one takes: so many query rows and keys, and head dims, on a device whose blocks
+/// can have the shared memory.
+inline constexpr int mma_head_rows = 128, mma_head_dims = 64;
+bool attention_head_fits(const Stream& stream, const AttentionDoubleBackwardArgs& args);
 
 }  // namespace mettle::kernels::cuda

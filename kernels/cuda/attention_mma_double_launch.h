@@ -12,6 +12,31 @@ namespace mettle::kernels::cuda {
 template <class T, int Dims>
 using DoubleShape = MmaShape<T, Dims, 1, Dims <= 64 ? 4 : 8, Dims == 128 ? 16 : 32>;
 
+/// `statistics`: (B, H, Nq), or null for a kernel that needs none.
+inline MmaDoubleOperands double_operands(const AttentionDoubleBackwardArgs& args,
+                                         MmaTangentStatistics* statistics) {
+  const auto present = [](const AttentionIn& x, const AttentionIn& other) {
+    return x.data ? x : AttentionIn{other.data, 0, 0, 0};
+  };
+  return {args.q,
+          args.k,
+          args.v,
+          args.out,
+          args.dout,
+          present(args.ddq, args.q),
+          present(args.ddk, args.k),
+          present(args.ddv, args.v),
+          args.ddq.data != nullptr,
+          args.ddk.data != nullptr,
+          args.ddv.data != nullptr,
+          static_cast<const float*>(args.lse),
+          args.dq2,
+          args.dk2,
+          args.dv2,
+          args.ddout,
+          statistics};
+}
+
 /// Queues the kernels that the wanted outputs need.
 template <class T>
 void launch_double_backward(const Stream& stream, const AttentionProblem& p,
