@@ -30,6 +30,12 @@ bool mma_takes(const AttentionForwardArgs& a) {
   return mma_takes_problem(a.problem) && packs(a.q) && packs(a.k) && packs(a.v) && packs(a.out);
 }
 
+bool mma_takes(const AttentionJvpArgs& a) {
+  return mma_takes_problem(a.problem) && packs(a.q) && packs(a.k) && packs(a.v) && packs(a.out) &&
+         packs(a.tangent_q) && packs(a.tangent_k) && packs(a.tangent_v) && packs(a.tangent_out) &&
+         a.out.data;
+}
+
 bool mma_takes(const AttentionBackwardArgs& a) {
   return mma_takes_problem(a.problem) && packs(a.q) && packs(a.k) && packs(a.v) && packs(a.out) &&
          packs(a.dout) && packs(a.dq) && packs(a.dk) && packs(a.dv) && a.out.data;
@@ -57,6 +63,8 @@ void register_attention() {
       "bf16 or f16, head dims that are multiples of 8 up to 128, rows aligned to 16 bytes, scale > "
       "0";
   attention_forward.add({"mma", cuda, 20, mma_takes, attention_forward_mma, mma});
+  attention_jvp.add({"simt", cuda, 10, simt_takes, attention_jvp_simt, simt});
+  attention_jvp.add({"mma", cuda, 20, mma_takes, attention_jvp_mma, mma});
   attention_backward.add({"simt", cuda, 10, simt_takes, attention_backward_simt, simt});
   attention_backward.add({"mma", cuda, 20, mma_takes, attention_backward_mma, mma});
   attention_double_backward.add(
