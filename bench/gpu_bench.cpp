@@ -155,6 +155,10 @@ struct AttentionOperands {
     attention_backward(current_stream(gpu), {problem, in(0), in(1), in(2), in(3), lse.data(), in(4),
                                              out(5), out(6), out(7)});
   }
+  void jvp() const {
+    attention_jvp(current_stream(gpu),
+                  {problem, in(0), in(1), in(2), in(3), lse.data(), in(8), in(9), in(10), out(14)});
+  }
   void double_backward() const {
     attention_double_backward(current_stream(gpu),
                               {problem, in(0), in(1), in(2), in(3), lse.data(), in(4), in(8), in(9),
@@ -168,7 +172,8 @@ struct AttentionOperands {
   std::vector<Tensor> tensors;
 };
 
-// Products of 2 N^2 D FLOP: 2 forward, 5 backward, 15 double backward, whatever the kernel does.
+// Products of 2 N^2 D FLOP: 2 forward, 5 tangent, 5 backward, 15 double backward, whatever the
+// kernel does.
 void add_attention(const AttentionSize& s) {
   const std::string at = fmt::format("{}/B{}/H{}/N{}/D{}{}", to_string(s.dtype), s.batch, s.heads,
                                      s.length, s.dim, s.causal ? "/causal" : "");
@@ -180,6 +185,11 @@ void add_attention(const AttentionSize& s) {
   add("attention_forward/" + at, [=](benchmark::State& state) {
     const AttentionOperands o(s);
     measure(state, 4 * tensor, 2 * product, [&] { o.forward(); });
+  });
+  add("attention_jvp/" + at, [=](benchmark::State& state) {
+    const AttentionOperands o(s);
+    o.forward();
+    measure(state, 8 * tensor, 5 * product, [&] { o.jvp(); });
   });
   add("attention_backward/" + at, [=](benchmark::State& state) {
     const AttentionOperands o(s);

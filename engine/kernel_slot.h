@@ -21,12 +21,17 @@
 
 namespace mettle {
 
+/// What a repeated call gives on the same device with the same arguments. Variants that run without
+/// being asked for give the same bits.
+enum class Repeat { same_bits, rounding_differs };
+
 /// What one variant looks like from outside: for listings, tests and `mettle info`.
 struct VariantInfo {
   std::string name;
   DeviceType device;
   int priority;
   std::string takes;  // in words, for errors; "" when it takes everything
+  Repeat repeat = Repeat::same_bits;
 };
 
 /// The untyped part of a slot.
@@ -94,7 +99,10 @@ template <class Args> class KernelSlot : public KernelSlotBase {
     int priority;                        // the highest that supports the arguments runs
     bool (*supports)(const Args& args);  // null: takes all arguments
     void (*run)(const Stream& stream, const Args& args);
-    const char* takes = "";  // what supports() asks for, in words
+    const char* takes = "";  // what supports() and fits() ask for, in words
+    // Whether the stream's device has what the arguments need there; null: every device has.
+    bool (*fits)(const Stream& stream, const Args& args) = nullptr;
+    Repeat repeat = Repeat::same_bits;
   };
 
   /// `builtin` registers the kernels of this build; it is called once, before the first use of any
@@ -117,7 +125,7 @@ template <class Args> class KernelSlot : public KernelSlotBase {
   void operator()(const Stream& stream, const Args& args) {
     ensure_builtin();
     for (const Variant& v : tried_[static_cast<int>(stream.device.type)])
-      if (!v.supports || v.supports(args)) {
+      if ((!v.supports || v.supports(args)) && (!v.fits || v.fits(stream, args))) {
         {
           const TraceRange range = traced(v.name, stream);
           v.run(stream, args);
@@ -137,7 +145,8 @@ template <class Args> class KernelSlot : public KernelSlotBase {
   std::vector<VariantInfo> listed_variants() const override {
     std::vector<VariantInfo> out;
     for (const auto& of_device : tried_)
-      for (const Variant& v : of_device) out.push_back({v.name, v.device, v.priority, v.takes});
+      for (const Variant& v : of_device)
+        out.push_back({v.name, v.device, v.priority, v.takes, v.repeat});
     return out;
   }
   void sort() override {

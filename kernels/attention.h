@@ -1,12 +1,14 @@
-// Softmax attention that differentiates twice: argument structs and slots of its three kernels.
+// Softmax attention that differentiates twice: argument structs and slots of its kernels.
 //
 // For one head, with tau = scale, Z = the dropout multiplier (0 or 1/(1-p); 1 without dropout):
 //   S = tau q k^T + mask   (Nq, Nk)      lse_i = logsumexp_j S_ij      P = exp(S - lse)
 //   out = (Z o P) v
 // The first backward maps (q, k, v, dout) to (dq, dk, dv). The double backward maps the cotangents
 // (ddq, ddk, ddv) of those three to the gradients of <ddq,dq> + <ddk,dk> + <ddv,dv> with respect to
-// (q, k, v, dout). `out` and `lse` are functions of q, k, v: the formulas already contain the paths
-// through them, so an autograd node sends them no gradient. The mask is a constant.
+// (q, k, v, dout). The forward-mode derivative maps tangents of (q, k, v) to the tangent of out;
+// the double backward's ddout is that tangent along (ddq, ddk, ddv). `out` and `lse` are functions
+// of q, k, v: the formulas already contain the paths through them, so an autograd node sends them
+// no gradient. The mask is a constant.
 //
 // No kernel but the variant "naive" allocates more than a multiple of Nq + Nk per head. A row that
 // has no valid key has lse = -inf, P = 0, output 0, and sends gradient 0 everywhere.
@@ -49,7 +51,7 @@ struct AttentionKeyPadding {
   std::int64_t key = 0;
 };
 
-/// What the three kernels of one attention call have in common.
+/// What the kernels of one attention call have in common.
 struct AttentionProblem {
   DType dtype = DType::f32;     // of every operand; bf16 and f16 are computed in f32
   std::int64_t batch = 0;       // B
@@ -103,7 +105,21 @@ struct AttentionDoubleBackwardArgs {
   AttentionOut ddout;         // (B, H, Nq, Dv) with respect to dout
 };
 
+/// The tangent of out where q, k, v move along tangents of theirs: with U = tau (tangent_q k^T +
+/// q tangent_k^T) and u = rowsum(P o U),
+///   tangent_out = (Z o P o (U - u)) v + (Z o P) tangent_v
+/// Null tangents count as zero. The output must overlap no input.
+struct AttentionJvpArgs {
+  AttentionProblem problem;
+  AttentionIn q, k, v;                          // as in the forward call
+  AttentionIn out;                              // as in the backward call
+  const void* lse = nullptr;                    // the forward call's
+  AttentionIn tangent_q, tangent_k, tangent_v;  // as q, k, v
+  AttentionOut tangent_out;                     // (B, H, Nq, Dv)
+};
+
 inline Slot<AttentionForwardArgs> attention_forward{"attention_forward"};
+inline Slot<AttentionJvpArgs> attention_jvp{"attention_jvp"};
 inline Slot<AttentionBackwardArgs> attention_backward{"attention_backward"};
 inline Slot<AttentionDoubleBackwardArgs> attention_double_backward{"attention_double_backward"};
 

@@ -10,6 +10,7 @@ namespace mettle::kernels::cpu::attention {
 /// probability that make no sense, ValueError for a null operand that must be read. `operation`
 /// begins the message.
 void check_call(const AttentionForwardArgs& args, const char* operation);
+void check_call(const AttentionJvpArgs& args, const char* operation);
 void check_call(const AttentionBackwardArgs& args, const char* operation);
 void check_call(const AttentionDoubleBackwardArgs& args, const char* operation);
 

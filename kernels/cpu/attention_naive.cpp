@@ -172,6 +172,24 @@ void forward_head(const AttentionForwardArgs& args, std::int64_t b, std::int64_t
               static_cast<A*>(args.lse) + (b * p.heads + h) * p.queries);
 }
 
+// U: tangent of S, centred by u = rowsum(P o U).
+template <class T> void jvp_head(const AttentionJvpArgs& args, std::int64_t b, std::int64_t h) {
+  using A = Acc<T>;
+  const AttentionProblem& p = args.problem;
+  const A tau = static_cast<A>(p.scale);
+  const auto q = load<T>(args.q, b, h, p.queries, p.head_dim);
+  const auto k = load<T>(args.k, b, h, p.keys, p.head_dim);
+  const Probabilities<T> soft(p, q, k, b, h);
+  Matrix<A> u(p.queries, p.keys), tangent_out(p.queries, p.value_dim);
+  add_product(u, tau, load<T>(args.tangent_q, b, h, p.queries, p.head_dim), transposed(k));
+  add_product(u, tau, q, transposed(load<T>(args.tangent_k, b, h, p.keys, p.head_dim)));
+  u = minus_rows(u, row_sums(hadamard(soft.p, u)));
+  const auto zp = hadamard(soft.z, soft.p);
+  add_product(tangent_out, A(1), hadamard(zp, u), load<T>(args.v, b, h, p.keys, p.value_dim));
+  add_product(tangent_out, A(1), zp, load<T>(args.tangent_v, b, h, p.keys, p.value_dim));
+  store<T>(tangent_out, args.tangent_out, b, h);
+}
+
 template <class T>
 void backward_head(const AttentionBackwardArgs& args, std::int64_t b, std::int64_t h) {
   using A = Acc<T>;
@@ -239,6 +257,13 @@ void forward_naive(const Stream&, const AttentionForwardArgs& args) {
   check_call(args, "attention_forward");
   dispatch_float(args.problem.dtype, [&]<class T>() {
     for_each_head(args.problem, [&](auto b, auto h) { forward_head<T>(args, b, h); });
+  });
+}
+
+void jvp_naive(const Stream&, const AttentionJvpArgs& args) {
+  check_call(args, "attention_jvp");
+  dispatch_float(args.problem.dtype, [&]<class T>() {
+    for_each_head(args.problem, [&](auto b, auto h) { jvp_head<T>(args, b, h); });
   });
 }
 

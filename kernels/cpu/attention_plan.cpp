@@ -34,12 +34,18 @@ template <class Args> void check_operands(const Args& args, const char* operatio
   check_input(args.v.data, heads * p.keys * p.value_dim, operation, "v");
 }
 
+// And what the forward call has left.
 template <class Args> void check_saved(const Args& args, const char* operation) {
   const AttentionProblem& p = args.problem;
   check_operands(args, operation);
-  const std::int64_t rows = p.batch * p.heads * p.queries;
-  check_input(args.lse, rows, operation, "lse");
-  check_input(args.dout.data, rows * p.value_dim, operation, "dout");
+  check_input(args.lse, p.batch * p.heads * p.queries, operation, "lse");
+}
+
+// And the cotangent of its output.
+template <class Args> void check_cotangent(const Args& args, const char* operation) {
+  const AttentionProblem& p = args.problem;
+  check_saved(args, operation);
+  check_input(args.dout.data, p.batch * p.heads * p.queries * p.value_dim, operation, "dout");
 }
 
 }  // namespace
@@ -47,11 +53,14 @@ template <class Args> void check_saved(const Args& args, const char* operation) 
 void check_call(const AttentionForwardArgs& args, const char* operation) {
   check_operands(args, operation);
 }
-void check_call(const AttentionBackwardArgs& args, const char* operation) {
+void check_call(const AttentionJvpArgs& args, const char* operation) {
   check_saved(args, operation);
 }
+void check_call(const AttentionBackwardArgs& args, const char* operation) {
+  check_cotangent(args, operation);
+}
 void check_call(const AttentionDoubleBackwardArgs& args, const char* operation) {
-  check_saved(args, operation);
+  check_cotangent(args, operation);
 }
 
 Plan::Plan(const AttentionProblem& p, int units)

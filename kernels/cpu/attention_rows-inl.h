@@ -43,6 +43,13 @@ inline std::int64_t visible_keys(const AttentionProblem& p, std::int64_t i) {
   return p.causal ? std::clamp<std::int64_t>(i + 1 + p.keys - p.queries, 0, p.keys) : p.keys;
 }
 
+/// lse of a query row in units of ln 2; +inf for a row without a valid key, which makes P = 0.
+template <class T, class Args> T row_lse(const Args& args, const Stretch& at, std::int64_t i) {
+  const AttentionProblem& p = args.problem;
+  const T lse = static_cast<const T*>(args.lse)[(at.b * p.heads + at.h) * p.queries + i];
+  return lse == -infinity<T> ? infinity<T> : lse * log2e<T>;
+}
+
 // ---- rows between storage and work buffers
 
 template <class S, class T>

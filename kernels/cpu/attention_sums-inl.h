@@ -64,13 +64,6 @@ void run_with_key_sums(const Args& args, const Plan& plan, const KeySums<T>& sum
   });
 }
 
-/// lse of a query row in units of ln 2; +inf for a row without a valid key, which makes P = 0.
-template <class T, class Args> T row_lse(const Args& args, const Stretch& at, std::int64_t i) {
-  const AttentionProblem& p = args.problem;
-  const T lse = static_cast<const T*>(args.lse)[(at.b * p.heads + at.h) * p.queries + i];
-  return lse == -infinity<T> ? infinity<T> : lse * log2e<T>;
-}
-
 }  // namespace mettle::kernels::cpu::attention::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

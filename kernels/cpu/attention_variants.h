@@ -8,10 +8,12 @@
 namespace mettle::kernels::cpu::attention {
 
 void forward_naive(const Stream& stream, const AttentionForwardArgs& args);
+void jvp_naive(const Stream& stream, const AttentionJvpArgs& args);
 void backward_naive(const Stream& stream, const AttentionBackwardArgs& args);
 void double_backward_naive(const Stream& stream, const AttentionDoubleBackwardArgs& args);
 
 void forward_strip(const Stream& stream, const AttentionForwardArgs& args);
+void jvp_strip(const Stream& stream, const AttentionJvpArgs& args);
 void backward_strip(const Stream& stream, const AttentionBackwardArgs& args);
 void double_backward_strip(const Stream& stream, const AttentionDoubleBackwardArgs& args);
 

@@ -30,6 +30,12 @@ bool mma_takes(const AttentionForwardArgs& a) {
   return mma_takes_problem(a.problem) && packs(a.q) && packs(a.k) && packs(a.v) && packs(a.out);
 }
 
+bool mma_takes(const AttentionJvpArgs& a) {
+  return mma_takes_problem(a.problem) && packs(a.q) && packs(a.k) && packs(a.v) && packs(a.out) &&
+         packs(a.tangent_q) && packs(a.tangent_k) && packs(a.tangent_v) && packs(a.tangent_out) &&
+         a.out.data;
+}
+
 bool mma_takes(const AttentionBackwardArgs& a) {
   return mma_takes_problem(a.problem) && packs(a.q) && packs(a.k) && packs(a.v) && packs(a.out) &&
          packs(a.dout) && packs(a.dq) && packs(a.dk) && packs(a.dv) && a.out.data;
@@ -39,6 +45,12 @@ bool mma_takes(const AttentionDoubleBackwardArgs& a) {
   return mma_takes_problem(a.problem) && packs(a.q) && packs(a.k) && packs(a.v) && packs(a.out) &&
          packs(a.dout) && packs(a.ddq) && packs(a.ddk) && packs(a.ddv) && packs(a.dq2) &&
          packs(a.dk2) && packs(a.dv2) && packs(a.ddout) && a.out.data;
+}
+
+bool mma_head_takes(const AttentionDoubleBackwardArgs& a) {
+  const AttentionProblem& p = a.problem;
+  return p.queries <= mma_head_rows && p.keys <= mma_head_rows && p.head_dim <= mma_head_dims &&
+         p.value_dim <= mma_head_dims && mma_takes(a);
 }
 
 }  // namespace
@@ -51,11 +63,18 @@ void register_attention() {
       "bf16 or f16, head dims that are multiples of 8 up to 128, rows aligned to 16 bytes, scale > "
       "0";
   attention_forward.add({"mma", cuda, 20, mma_takes, attention_forward_mma, mma});
+  attention_jvp.add({"simt", cuda, 10, simt_takes, attention_jvp_simt, simt});
+  attention_jvp.add({"mma", cuda, 20, mma_takes, attention_jvp_mma, mma});
   attention_backward.add({"simt", cuda, 10, simt_takes, attention_backward_simt, simt});
   attention_backward.add({"mma", cuda, 20, mma_takes, attention_backward_mma, mma});
   attention_double_backward.add(
       {"simt", cuda, 10, simt_takes, attention_double_backward_simt, simt});
   attention_double_backward.add({"mma", cuda, 20, mma_takes, attention_double_backward_mma, mma});
+  attention_double_backward.add({"mma_head", cuda, 30, mma_head_takes,
+                                 attention_double_backward_mma_head,
+                                 "what mma takes, up to 128 queries and keys and head dims up to "
+                                 "64, on devices with the shared memory",
+                                 attention_head_fits});
 }
 
 }  // namespace mettle::kernels::cuda

@@ -42,10 +42,19 @@ inline bool attention_counts_fit(const AttentionProblem& p) {
 
 /// Variants of attention_*, for the registration list.
 void attention_forward_simt(const Stream& stream, const AttentionForwardArgs& args);
+void attention_jvp_simt(const Stream& stream, const AttentionJvpArgs& args);
 void attention_backward_simt(const Stream& stream, const AttentionBackwardArgs& args);
 void attention_double_backward_simt(const Stream& stream, const AttentionDoubleBackwardArgs& args);
 void attention_forward_mma(const Stream& stream, const AttentionForwardArgs& args);
+void attention_jvp_mma(const Stream& stream, const AttentionJvpArgs& args);
 void attention_backward_mma(const Stream& stream, const AttentionBackwardArgs& args);
 void attention_double_backward_mma(const Stream& stream, const AttentionDoubleBackwardArgs& args);
+void attention_double_backward_mma_head(const Stream& stream,
+                                        const AttentionDoubleBackwardArgs& args);
+
+/// What the last one takes: so many query rows and keys, and head dims, on a device whose blocks
+/// can have the shared memory.
+inline constexpr int mma_head_rows = 128, mma_head_dims = 64;
+bool attention_head_fits(const Stream& stream, const AttentionDoubleBackwardArgs& args);
 
 }  // namespace mettle::kernels::cuda

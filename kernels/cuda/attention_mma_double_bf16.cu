@@ -3,6 +3,8 @@
 
 namespace mettle::kernels::cuda {
 
+template void launch_tangent<bf16>(const Stream&, const AttentionProblem&,
+                                   const MmaDoubleOperands&);
 template void launch_double_backward<bf16>(const Stream&, const AttentionProblem&,
                                            const MmaDoubleOperands&);
 

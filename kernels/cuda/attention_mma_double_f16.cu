@@ -3,6 +3,7 @@
 
 namespace mettle::kernels::cuda {
 
+template void launch_tangent<f16>(const Stream&, const AttentionProblem&, const MmaDoubleOperands&);
 template void launch_double_backward<f16>(const Stream&, const AttentionProblem&,
                                           const MmaDoubleOperands&);
 

@@ -103,6 +103,16 @@ METTLE_DEVICE void mma_left(std::uint32_t (&a)[4], const typename Shape::T* rows
   dev::load_matrices(a, rows + lane % 16 * Shape::pitch + k + lane / 16 * 8);
 }
 
+/// The left operand 16 rows x 16 columns of the transpose of `columns`: its rows k to k + 15 and 16
+/// of its columns.
+template <class Shape>
+METTLE_DEVICE void mma_left_transposed(std::uint32_t (&a)[4], const typename Shape::T* columns,
+                                       int k) {
+  const int lane = dev::lane_index();
+  dev::load_matrices_transposed(
+      a, columns + (k + lane / 16 * 8 + lane % 8) * Shape::pitch + lane / 8 % 2 * 8);
+}
+
 /// A warp's own rows of an operand in registers, or, when those are too few, where they lie.
 template <class Shape, bool InRegisters> struct MmaLeft {
   std::uint32_t a[Shape::row_tiles][Shape::dims / 16][4] = {};
@@ -201,55 +211,67 @@ METTLE_DEVICE void mma_pack(std::uint32_t (&a)[4], const float (&scores)[Tiles][
   }
 }
 
+/// out += left right: 16 columns of `left`, 16 rows of `right` from the lane's place in them on.
+template <class Shape, int Tiles>
+METTLE_DEVICE void mma_add_sixteen(float (&out)[Shape::row_tiles][Tiles][4],
+                                   const std::uint32_t (&left)[Shape::row_tiles][4],
+                                   const typename Shape::T* right) {
+  METTLE_UNROLL
+  for (int n = 0; n < Tiles; n += 2) {
+    std::uint32_t b[4];
+    dev::load_matrices_transposed(b, right + 8 * n);
+    METTLE_UNROLL
+    for (int m = 0; m < Shape::row_tiles; ++m) {
+      dev::multiply_add<typename Shape::T>(out[m][n], left[m], b[0], b[1]);
+      dev::multiply_add<typename Shape::T>(out[m][n + 1], left[m], b[2], b[3]);
+    }
+  }
+}
+/// Where a lane's place in 16 rows of a right operand begins.
+template <class Shape> METTLE_DEVICE int mma_right_place() {
+  const int lane = dev::lane_index();
+  return lane % 16 * Shape::pitch + lane / 16 * 8;
+}
+
 /// out += scores right, over the Shape::block rows of `right`.
 template <class Shape>
 METTLE_DEVICE void mma_add_columns(typename Shape::Columns& out,
                                    const typename Shape::Scores& scores,
                                    const typename Shape::T* right) {
-  using T = typename Shape::T;
-  const int lane = dev::lane_index();
-  right += lane % 16 * Shape::pitch + lane / 16 * 8;
+  right += mma_right_place<Shape>();
   METTLE_UNROLL
   for (int k = 0; k < Shape::block / 16; ++k) {
     std::uint32_t a[Shape::row_tiles][4];
     METTLE_UNROLL
-    for (int m = 0; m < Shape::row_tiles; ++m) mma_pack<T>(a[m], scores[m], k);
-    METTLE_UNROLL
-    for (int n = 0; n < Shape::dims / 8; n += 2) {
-      std::uint32_t b[4];
-      dev::load_matrices_transposed(b, right + 16 * k * Shape::pitch + 8 * n);
-      METTLE_UNROLL
-      for (int m = 0; m < Shape::row_tiles; ++m) {
-        dev::multiply_add<T>(out[m][n], a[m], b[0], b[1]);
-        dev::multiply_add<T>(out[m][n + 1], a[m], b[2], b[3]);
-      }
-    }
+    for (int m = 0; m < Shape::row_tiles; ++m) mma_pack<typename Shape::T>(a[m], scores[m], k);
+    mma_add_sixteen<Shape>(out, a, right + 16 * k * Shape::pitch);
   }
 }
 
-/// factor * columns into rows [first, count) of a head, `first` the warp's first. `stage` are the
-/// warp's own rows of a tile that it needs no more: through them rows leave in packs of 16 bytes.
-template <class Shape>
-METTLE_DEVICE void mma_store(const typename Shape::Columns& columns, float factor,
+/// factor * columns into rows [first, count) of a head, `first` the warp's first, and its columns
+/// [left, cols). `stage` are the warp's own rows of a tile that nobody needs more, from column
+/// `left` on: through them rows leave in packs of 16 bytes.
+template <class Shape, int Tiles>
+METTLE_DEVICE void mma_store(const float (&columns)[Shape::row_tiles][Tiles][4], float factor,
                              typename Shape::T* stage, const AttentionOut& x,
-                             const AttentionHead& head, int first, int count, int cols) {
+                             const AttentionHead& head, int first, int count, int cols,
+                             int left = 0) {
   using T = typename Shape::T;
   using Pack = dev::Pack<T, 8>;
   const int lane = dev::lane_index();
   dev::sync_warp();  // the rows were read by other lanes
   METTLE_UNROLL
   for (int m = 0; m < Shape::row_tiles; ++m) METTLE_UNROLL
-  for (int n = 0; n < Shape::dims / 8; ++n) METTLE_UNROLL
+  for (int n = 0; n < Tiles; ++n) METTLE_UNROLL
   for (int h = 0; h < 2; ++h)
     *reinterpret_cast<std::uint32_t*>(stage + (16 * m + 8 * h + mma_row()) * Shape::pitch + 8 * n +
                                       mma_column()) =
         dev::pack_halves<T>(columns[m][n][2 * h] * factor, columns[m][n][2 * h + 1] * factor);
   dev::sync_warp();  // the rows are staged
-  T* const base = static_cast<T*>(x.data) + head.offset(x);
-  constexpr int packs = Shape::dims / 8;
-  for (int i = lane; i < Shape::warp_rows * packs; i += dev::warp_size) {
-    const int r = i / packs, c = i % packs * 8;
-    if (first + r < count && c < cols)
+  T* const base = static_cast<T*>(x.data) + head.offset(x) + left;
+  for (int i = lane; i < Shape::warp_rows * Tiles; i += dev::warp_size) {
+    const int r = i / Tiles, c = i % Tiles * 8;
+    if (first + r < count && left + c < cols)
       *reinterpret_cast<Pack*>(base + (first + r) * x.row + c) =
           *reinterpret_cast<const Pack*>(stage + r * Shape::pitch + c);
   }

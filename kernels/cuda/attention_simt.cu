@@ -56,6 +56,26 @@ void attention_forward_simt(const Stream& stream, const AttentionForwardArgs& ar
   });
 }
 
+// The first sweep of the double backward's rows.
+void attention_jvp_simt(const Stream& stream, const AttentionJvpArgs& args) {
+  cpu::attention::check_call(args, "attention_jvp");
+  const AttentionProblem& p = args.problem;
+  if (!args.tangent_out.data) return;
+  with_simt_shape<true>(p, [&]<class Shape>(Shape shape) {
+    using A = typename Shape::Sum;
+    AttentionDoubleOperands<A> x = {};
+    x.q = args.q;
+    x.k = args.k;
+    x.v = args.v;
+    x.ddq = args.tangent_q;
+    x.ddk = args.tangent_k;
+    x.ddv = args.tangent_v;
+    x.lse = static_cast<const A*>(args.lse);
+    x.ddout = args.tangent_out;
+    launch_tiles(attention_simt_double_rows<Shape>, shape, stream, p, p.queries, 4, 2, x);
+  });
+}
+
 void attention_backward_simt(const Stream& stream, const AttentionBackwardArgs& args) {
   cpu::attention::check_call(args, "attention_backward");
   const AttentionProblem& p = args.problem;

@@ -6,9 +6,10 @@
 //   tau (F^T q + E^T x)    dv2 = (Z o P o (U - u))^T dout
 // rows: a block owns query rows and sweeps the keys twice. The first sweep makes ddout, which is
 // the
-//   tangent of the forward along (x, y, w), and the statistics u, D, Dd; alone it is the JVP. It
-//   sums Z o P o (U - c) with c a row's mean of U over the first tile, so that a common offset of U
-//   does not cost digits, and its own `out` in full precision. The second makes dq2.
+//   tangent of the forward along (x, y, w), and the statistics u, D, Dd; alone (no dout, no
+//   statistics) it is the JVP. It sums Z o P o (U - c) with c a row's mean of U over the first
+//   tile, so that a common offset of U does not cost digits, and its own `out` in full precision.
+//   The second makes dq2.
 // keys: a block owns keys and sweeps the query rows for dk2 and dv2.
 //
 // One product is 2 Nq Nk D FLOP. Sweeps: 6 + 7 + 8 = 21 products. Late centring would make dq2 in
@@ -29,7 +30,7 @@ template <class A> struct AttentionDoubleOperands {
   AttentionIn q, k, v, dout, ddq, ddk, ddv;
   const A* lse;
   AttentionOut dq2, dk2, dv2, ddout;
-  A *d, *u, *dd;  // (B, H, Nq) each: rows write them, keys read them
+  A *d, *u, *dd;  // (B, H, Nq) each, or null: rows write them, keys read them
 };
 
 // ---- rows ---------------------------------------------------------------------------------------
@@ -147,7 +148,8 @@ template <class Shape> struct SimtDoubleRows {
       for (int e = 0; e < Shape::width; ++e) {
         const int c = (simt_x() + 16 * m) * Shape::width + e;
         ddout[i][m][e] -= u[i] * out[i][m][e];
-        const A cotangent = c < call.value_dim ? g[(simt_y() + 16 * i) * pitch + c] : A(0);
+        const bool given = x.dout.data && c < call.value_dim;
+        const A cotangent = given ? g[(simt_y() + 16 * i) * pitch + c] : A(0);
         d[i] += cotangent * out[i][m][e];
         dd[i] += cotangent * ddout[i][m][e];
       }
@@ -158,6 +160,7 @@ template <class Shape> struct SimtDoubleRows {
   }
 
   METTLE_DEVICE void store_statistics() {
+    if (!x.d) return;
     METTLE_UNROLL
     for (int i = 0; i < Shape::micro; ++i) {
       if (simt_x() != 0 || row(i) >= call.queries) continue;

@@ -102,6 +102,18 @@ TEST(KernelSlot, NoKernelForTheDeviceOrTheArgumentsIsAnErrorThatNamesTheSlot) {
             "test_choosy: no cuda kernel in this build takes these arguments");
 }
 
+TEST(KernelSlot, AVariantThatDoesNotFitTheDeviceGoesToTheNext) {
+  static KernelSlot<Args> slot{"test_fits", nullptr};
+  slot.add({"plain", DeviceType::cpu, 0, nullptr, run_plain});
+  slot.add({"quick", DeviceType::cpu, 10, is_even, run_quick, "even sizes up to 6",
+            [](const Stream& stream, const Args& args) {
+              return stream.device == Device::cpu() && args.size <= 6;
+            }});
+  EXPECT_EQ(ran_by(slot, 6), "quick");
+  EXPECT_EQ(ran_by(slot, 8), "plain");
+  EXPECT_EQ(ran_by(slot, 5), "plain");
+}
+
 TEST(KernelSlot, IsFoundByNameOnceItHasAVariant) {
   static KernelSlot<Args> slot{"test_find", nullptr};
   EXPECT_EQ(KernelSlotBase::find("test_find", nullptr), nullptr);

@@ -1,5 +1,6 @@
-// Attention kernels: every variant against the naive f64 oracle, first and second derivatives
-// against numeric ones, exact identities of the formulas, equal bits, dropout bits, bad arguments.
+// Attention kernels: every variant against the naive f64 oracle, tangents, first and second
+// derivatives against numeric ones, exact identities of the formulas, equal bits, dropout bits, bad
+// arguments.
 #include <limits>
 #include <memory>
 #include <span>
@@ -192,6 +193,69 @@ TEST(Attention, DoubleBackwardIsTheDerivativeOfBackward) {
     }
 }
 
+// f64, so that the two agree to rounding whatever order they sum in.
+TEST(Attention, TheTangentIsTheDerivativeOfForwardAndTheDoubleBackwardsDdout) {
+  for (const std::string& variant : all_variants())
+    for (const AttentionCase& c : derivative_rows()) {
+      SCOPED_TRACE(variant + " " + describe(c));
+      AttentionRun r(c, DType::f64);
+      r.run(variant.c_str());
+      const Vec tangent = r.tangent_out.values().values(), ddout = r.ddout.values().values();
+      const auto out_at = [&](double step) {
+        AttentionRun moved(r);
+        const auto move = [&](Operand& x, const Operand& along) {
+          Vec values = x.values().values();
+          const Vec direction = along.values().values();
+          for (std::size_t i = 0; i < values.size(); ++i) values[i] += step * direction[i];
+          x.fill(values);
+        };
+        move(moved.q, r.ddq);
+        move(moved.k, r.ddk);
+        move(moved.v, r.ddv);
+        const Selected selected({&attention_forward}, variant.c_str());
+        attention_forward(stream_under_test(), moved.forward_args());
+        return moved.out.values().values();
+      };
+      const double h = 1e-3;
+      const Vec after = out_at(h), before = out_at(-h), far_after = out_at(2 * h),
+                far_before = out_at(-2 * h);
+      for (std::size_t i = 0; i < tangent.size(); ++i) {
+        const double numeric =
+            (8 * (after[i] - before[i]) - (far_after[i] - far_before[i])) / (12 * h);
+        ASSERT_NEAR(tangent[i], numeric, 1e-7 * (1 + std::abs(numeric))) << i;
+        ASSERT_NEAR(tangent[i], ddout[i], 1e-13) << i;
+      }
+    }
+}
+
+TEST(Attention, NullTangentsAreZeros) {
+  const AttentionCase c{2, 1, 20, 17, 8, 12, true, per_key, ragged, 0.1};
+  for (const std::string& variant : all_variants()) {
+    AttentionRun r(c, DType::f64);
+    r.run(variant.c_str());
+    const Selected selected({&attention_jvp}, variant.c_str());
+    Vec sum(static_cast<std::size_t>(c.o_size()), 0.0);
+    using Tangent = AttentionIn AttentionJvpArgs::*;
+    for (Tangent given : {&AttentionJvpArgs::tangent_q, &AttentionJvpArgs::tangent_k,
+                          &AttentionJvpArgs::tangent_v}) {
+      AttentionRun alone(r);
+      auto args = alone.jvp_args();
+      const AttentionIn kept = args.*given;
+      args.tangent_q = args.tangent_k = args.tangent_v = {};
+      args.*given = kept;
+      attention_jvp(stream_under_test(), args);
+      const Vec part = alone.tangent_out.values().values();
+      for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += part[i];
+    }
+    const Vec whole = r.tangent_out.values().values();
+    for (std::size_t i = 0; i < sum.size(); ++i) ASSERT_NEAR(sum[i], whole[i], 1e-13) << variant;
+    auto args = r.jvp_args();
+    args.tangent_q = args.tangent_k = args.tangent_v = {};
+    attention_jvp(stream_under_test(), args);
+    for (double x : r.tangent_out.values().values()) ASSERT_EQ(x, 0) << variant;
+  }
+}
+
 // On a device one row has everything.
 std::vector<AttentionCase> repeated_cases(DType dtype) {
   if (on_cpu()) return cases(dtype);
@@ -358,15 +422,15 @@ TEST(Attention, DoubleBackwardIsLinearAndNullCotangentsAreZeros) {
                                     double_backward_with(r, variant, false, true, false),
                                     double_backward_with(r, variant, false, false, true)};
       const AttentionRun none = double_backward_with(r, variant, false, false, false);
-      for (std::size_t i = 4; i < r.results().size(); ++i) {
+      for (std::size_t i = 0; i < r.double_results().size(); ++i) {
         const auto get = [&](const AttentionRun& run) {
-          return run.results()[i].operand->values().values();
+          return run.double_results()[i].operand->values().values();
         };
         const Vec whole = get(r), zero = get(none);
         const Vec summands[] = {get(parts[0]), get(parts[1]), get(parts[2])};
         for (std::size_t e = 0; e < whole.size(); ++e) {
           const double sum = summands[0][e] + summands[1][e] + summands[2][e];
-          ASSERT_NEAR(whole[e], sum, 1e-13) << variant << " " << r.results()[i].name;
+          ASSERT_NEAR(whole[e], sum, 1e-13) << variant << " " << r.double_results()[i].name;
           ASSERT_EQ(zero[e], 0) << variant;
         }
       }
@@ -463,8 +527,9 @@ TEST(Attention, BadArgumentsThrowBeforeAnyWork) {
   AttentionRun r({1, 1, 3, 3, 4, 4}, DType::f32);
   r.run();
   for (const std::string& variant : all_variants()) {
-    const Selected selected({&attention_forward, &attention_backward, &attention_double_backward},
-                            variant.c_str());
+    const Selected selected(
+        {&attention_forward, &attention_jvp, &attention_backward, &attention_double_backward},
+        variant.c_str());
     const auto forward = [&](auto change) {
       auto args = r.forward_args();
       change(args);
@@ -475,6 +540,9 @@ TEST(Attention, BadArgumentsThrowBeforeAnyWork) {
     EXPECT_THROW(forward([](auto& a) { a.problem.dropout = 1; }), ValueError);
     EXPECT_THROW(forward([](auto& a) { a.q = {}; }), ValueError);
     EXPECT_THROW(forward([](auto& a) { a.v = {}; }), ValueError);
+    auto jvp = r.jvp_args();
+    jvp.lse = nullptr;
+    EXPECT_THROW(attention_jvp(stream_under_test(), jvp), ValueError);
     auto backward = r.backward_args();
     backward.lse = nullptr;
     EXPECT_THROW(attention_backward(stream_under_test(), backward), ValueError);

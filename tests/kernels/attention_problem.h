@@ -1,6 +1,6 @@
 // One attention problem for the kernel tests: operands of a dtype in a layout, run through the
-// forward, backward and double backward of a chosen variant on the device under test, and once more
-// by the plain formulas in f64 on the CPU.
+// forward, its tangent, backward and double backward of a chosen variant on the device under test,
+// and once more by the plain formulas in f64 on the CPU.
 #pragma once
 
 #include "kernels/attention.h"
@@ -106,6 +106,7 @@ class AttentionRun {
         ddk(k),
         ddv(v),
         out(dout),
+        tangent_out(dout),
         dq(q),
         dk(k),
         dv(v),
@@ -168,6 +169,11 @@ class AttentionRun {
   kernels::AttentionForwardArgs forward_args() {
     return {problem(), q.in(), k.in(), v.in(), out.out(), lse.data()};
   }
+  /// Along ddq, ddk and ddv.
+  kernels::AttentionJvpArgs jvp_args() {
+    return {problem(),  q.in(),   k.in(),   v.in(),   out.in(),
+            lse.data(), ddq.in(), ddk.in(), ddv.in(), tangent_out.out()};
+  }
   kernels::AttentionBackwardArgs backward_args() {
     return {problem(),  q.in(),    k.in(),   v.in(),   out.in(),
             lse.data(), dout.in(), dq.out(), dk.out(), dv.out()};
@@ -179,13 +185,14 @@ class AttentionRun {
 
   AttentionRun& run() {
     kernels::attention_forward(stream_under_test(), forward_args());
+    kernels::attention_jvp(stream_under_test(), jvp_args());
     kernels::attention_backward(stream_under_test(), backward_args());
     kernels::attention_double_backward(stream_under_test(), double_backward_args());
     return *this;
   }
   AttentionRun& run(const char* variant) {
-    const Selected selected({&kernels::attention_forward, &kernels::attention_backward,
-                             &kernels::attention_double_backward},
+    const Selected selected({&kernels::attention_forward, &kernels::attention_jvp,
+                             &kernels::attention_backward, &kernels::attention_double_backward},
                             variant);
     return run();
   }
@@ -195,13 +202,18 @@ class AttentionRun {
     const Operand* operand;
   };
   std::vector<Result> results() const {
-    return {{"out", &out}, {"dq", &dq},   {"dk", &dk},   {"dv", &dv},
-            {"dq2", &dq2}, {"dk2", &dk2}, {"dv2", &dv2}, {"ddout", &ddout}};
+    std::vector<Result> all = {
+        {"out", &out}, {"tangent_out", &tangent_out}, {"dq", &dq}, {"dk", &dk}, {"dv", &dv}};
+    for (const Result& result : double_results()) all.push_back(result);
+    return all;
+  }
+  std::vector<Result> double_results() const {
+    return {{"dq2", &dq2}, {"dk2", &dk2}, {"dv2", &dv2}, {"ddout", &ddout}};
   }
 
   const AttentionCase c;
   Operand q, k, v, dout, ddq, ddk, ddv;
-  Operand out, dq, dk, dv, dq2, dk2, dv2, ddout;
+  Operand out, tangent_out, dq, dk, dv, dq2, dk2, dv2, ddout;
   Buffer lse, mask;
   Array<std::uint8_t> padding;  // (B, Nk, 2), of which the first of each pair is used
 
