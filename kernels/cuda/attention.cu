@@ -70,6 +70,10 @@ void register_attention() {
   attention_double_backward.add(
       {"simt", cuda, 10, simt_takes, attention_double_backward_simt, simt});
   attention_double_backward.add({"mma", cuda, 20, mma_takes, attention_double_backward_mma, mma});
+  attention_double_backward.add({"mma_atomic", cuda, 15, mma_takes,
+                                 attention_double_backward_mma_atomic,
+                                 "what mma takes, on devices with the shared memory",
+                                 attention_atomic_fits, Repeat::rounding_differs});
   attention_double_backward.add({"mma_head", cuda, 30, mma_head_takes,
                                  attention_double_backward_mma_head,
                                  "what mma takes, up to 128 queries and keys and head dims up to "

@@ -49,12 +49,15 @@ void attention_forward_mma(const Stream& stream, const AttentionForwardArgs& arg
 void attention_jvp_mma(const Stream& stream, const AttentionJvpArgs& args);
 void attention_backward_mma(const Stream& stream, const AttentionBackwardArgs& args);
 void attention_double_backward_mma(const Stream& stream, const AttentionDoubleBackwardArgs& args);
+void attention_double_backward_mma_atomic(const Stream& stream,
+                                          const AttentionDoubleBackwardArgs& args);
 void attention_double_backward_mma_head(const Stream& stream,
                                         const AttentionDoubleBackwardArgs& args);
 
-/// What the last one takes: so many query rows and keys, and head dims, on a device whose blocks
-/// can have the shared memory.
+/// What mma_head takes: so many query rows and keys, and head dims.
 inline constexpr int mma_head_rows = 128, mma_head_dims = 64;
+/// Whether a block of the stream's device can have the shared memory of mma_atomic and mma_head.
+bool attention_atomic_fits(const Stream& stream, const AttentionDoubleBackwardArgs& args);
 bool attention_head_fits(const Stream& stream, const AttentionDoubleBackwardArgs& args);
 
 }  // namespace mettle::kernels::cuda

@@ -9,9 +9,10 @@
 // up as well; without atomics that takes a partial dq per key tile. For a tile of 128 x 128 scores
 // it saves 2 products, 65536 D FLOP, and costs 1024 D bytes: 64 FLOP per byte, where the machine
 // does about 120 (400 TF/s, 3.35 TB/s), and N^2 D / 128 floats of memory. Making S and A again is
-// cheaper. Bytes: 5 Nq D + 4 Nk D halves, 12 bytes per row of statistics; operands of the other
-// side come from L2. Prediction, not measured, for an H100: 2 Nq Nk D * 5 FLOP (the usual count) at
-// 220 to 260 TF/s for D = 64, 230 to 270 for D = 128, N >= 2048.
+// cheaper. Atomics save nothing either: the exact D for the keys would still take S and A of a
+// first sweep, which makes seven. Bytes: 5 Nq D + 4 Nk D halves, 12 bytes per row of statistics;
+// operands of the other side come from L2. Prediction, not measured, for an H100: 2 Nq Nk D * 5
+// FLOP (the usual count) at 220 to 260 TF/s for D = 64, 230 to 270 for D = 128, N >= 2048.
 #pragma once
 
 #include <cstdint>

@@ -334,67 +334,96 @@ template <class Shape> struct MmaDoubleQueryTiles {
   }
 };
 
-/// Grid: key tiles x heads, tiles fastest.
+/// A block's key rows, and the walk over the query rows. Grid: key tiles x heads, tiles fastest.
+template <class Shape, bool Extras> struct MmaDoubleKeyTile {
+  using T = typename Shape::T;
+  T* k;
+  T* y;
+  T* v;
+  T* w;
+  MmaDoubleQueryTiles<Shape> queries;
+  AttentionHead head;
+  int first;  // row of the block
+
+  METTLE_DEVICE void take(dev::SharedCarver& carver, const AttentionCall<float>& call, int tiles) {
+    k = carver.take<T>(Shape::own_size);
+    y = carver.take<T>(Shape::own_size);
+    v = carver.take<T>(Shape::own_size);
+    w = carver.take<T>(Shape::own_size);
+    queries.take(carver);
+    head = attention_head(dev::block_index().x / tiles, call.heads);
+    first = dev::block_index().x % tiles * Shape::rows;
+  }
+
+  /// Sets the copies of the keys and of the first tile of queries going.
+  METTLE_DEVICE void load(const AttentionCall<float>& call, const MmaDoubleOperands& x, int start) {
+    if (start < call.queries) {
+      constexpr int rows = Shape::rows;
+      mma_load<Shape, rows>(k, x.k, head, first, call.keys, call.head_dim);
+      mma_load<Shape, rows>(y, x.ddk, head, first, x.has_ddk ? call.keys : 0, call.head_dim);
+      mma_load<Shape, rows>(v, x.v, head, first, call.keys, call.value_dim);
+      mma_load<Shape, rows>(w, x.ddv, head, first, x.has_ddv ? call.keys : 0, call.value_dim);
+      queries.load(call, x, head, start, 0);
+    }
+    dev::commit_copies();
+  }
+
+  /// dk2 and dv2. Calls tile(F^T, E^T, query) for every tile of queries: the warp's rows, and the
+  /// tile's first query.
+  template <class Tile>
+  METTLE_DEVICE void sweep(const AttentionCall<float>& call, const MmaDoubleOperands& x,
+                           const Tile& tile) {
+    const int own = dev::warp_index() * Shape::warp_rows * Shape::pitch;
+    const int key = first + dev::warp_index() * Shape::warp_rows;
+    const std::uint32_t valid = mma_valid_keys(call, head, key);
+    const int start = dev::maximum(call.first_viewer(first), 0) / Shape::block * Shape::block;
+    load(call, x, start);
+    typename Shape::Columns dk2 = {}, dv2 = {};
+    const float factor = mma_factor<Extras>(call);
+    const int whole = call.first_viewer(first + Shape::rows - 1);  // queries that see every key
+    for (int query = start, stage = 0; query < call.queries; query += Shape::block, stage ^= 1) {
+      dev::wait_copies<0>();
+      dev::sync_block();  // the tile is in, and nobody reads the one before
+      if (query + Shape::block < call.queries)
+        queries.load(call, x, head, query + Shape::block, stage ^ 1);
+      dev::commit_copies();
+      const int at = stage * Shape::block_size;
+      typename Shape::Scores s = {}, u = {}, a = {}, b = {};
+      mma_add_two_scores<Shape>(s, k + own, u, y + own, queries.q + at);
+      mma_add_scores<Shape>(u, k + own, queries.ddq + at);
+      mma_mask_keys<Shape, Extras>(s, call, head, query, key, valid, query >= whole);
+      mma_add_two_scores<Shape>(a, v + own, b, w + own, queries.g + at);
+      MmaDropout<Shape, true> dropout;
+      if (Extras && call.drops) {
+        dropout.draw(call, head, query, key);
+        dropout.apply(a, call.kept);
+        dropout.apply(b, call.kept);
+      }
+      mma_differentiate_double_keys<Shape>(s, u, a, b, queries.statistics + stage * Shape::block,
+                                           factor, call.scale);
+      if (Extras && call.drops) dropout.apply(u, call.kept);
+      mma_add_columns<Shape>(dv2, u, queries.g + at);
+      mma_add_columns<Shape>(dk2, s, queries.q + at);
+      mma_add_columns<Shape>(dk2, a, queries.ddq + at);
+      tile(s, a, query);
+    }
+    dev::wait_copies<0>();
+    dev::sync_block();  // every warp's copies are in, should there be no query
+    if (x.dk2.data)
+      mma_store<Shape>(dk2, call.scale, k + own, x.dk2, head, key, call.keys, call.head_dim);
+    if (x.dv2.data)
+      mma_store<Shape>(dv2, 1.0f, v + own, x.dv2, head, key, call.keys, call.value_dim);
+  }
+};
+
 template <class Shape, bool Extras>
 METTLE_GLOBAL(Shape::threads)
 void attention_mma_double_keys(const AttentionCall<float> call, const MmaDoubleOperands x,
                                const int tiles) {
-  using T = typename Shape::T;
   dev::SharedCarver carver;
-  T* const k = carver.take<T>(Shape::own_size);
-  T* const y = carver.take<T>(Shape::own_size);
-  T* const v = carver.take<T>(Shape::own_size);
-  T* const w = carver.take<T>(Shape::own_size);
-  MmaDoubleQueryTiles<Shape> queries;
-  queries.take(carver);
-  const AttentionHead head = attention_head(dev::block_index().x / tiles, call.heads);
-  const int first = dev::block_index().x % tiles * Shape::rows;
-  const int own = dev::warp_index() * Shape::warp_rows * Shape::pitch;
-  const int key = first + dev::warp_index() * Shape::warp_rows;
-  const std::uint32_t valid = mma_valid_keys(call, head, key);
-  const int start = dev::maximum(call.first_viewer(first), 0) / Shape::block * Shape::block;
-  if (start < call.queries) {
-    constexpr int rows = Shape::rows;
-    mma_load<Shape, rows>(k, x.k, head, first, call.keys, call.head_dim);
-    mma_load<Shape, rows>(y, x.ddk, head, first, x.has_ddk ? call.keys : 0, call.head_dim);
-    mma_load<Shape, rows>(v, x.v, head, first, call.keys, call.value_dim);
-    mma_load<Shape, rows>(w, x.ddv, head, first, x.has_ddv ? call.keys : 0, call.value_dim);
-    queries.load(call, x, head, start, 0);
-  }
-  dev::commit_copies();
-  typename Shape::Columns dk2 = {}, dv2 = {};
-  const float factor = mma_factor<Extras>(call);
-  const int whole = call.first_viewer(first + Shape::rows - 1);  // queries that see every key
-  for (int query = start, stage = 0; query < call.queries; query += Shape::block, stage ^= 1) {
-    dev::wait_copies<0>();
-    dev::sync_block();  // the tile is in, and nobody reads the one before
-    if (query + Shape::block < call.queries)
-      queries.load(call, x, head, query + Shape::block, stage ^ 1);
-    dev::commit_copies();
-    const int at = stage * Shape::block_size;
-    typename Shape::Scores s = {}, u = {}, a = {}, b = {};
-    mma_add_two_scores<Shape>(s, k + own, u, y + own, queries.q + at);
-    mma_add_scores<Shape>(u, k + own, queries.ddq + at);
-    mma_mask_keys<Shape, Extras>(s, call, head, query, key, valid, query >= whole);
-    mma_add_two_scores<Shape>(a, v + own, b, w + own, queries.g + at);
-    MmaDropout<Shape, true> dropout;
-    if (Extras && call.drops) {
-      dropout.draw(call, head, query, key);
-      dropout.apply(a, call.kept);
-      dropout.apply(b, call.kept);
-    }
-    mma_differentiate_double_keys<Shape>(s, u, a, b, queries.statistics + stage * Shape::block,
-                                         factor, call.scale);
-    if (Extras && call.drops) dropout.apply(u, call.kept);
-    mma_add_columns<Shape>(dk2, s, queries.q + at);
-    mma_add_columns<Shape>(dk2, a, queries.ddq + at);
-    mma_add_columns<Shape>(dv2, u, queries.g + at);
-  }
-  dev::wait_copies<0>();
-  dev::sync_block();  // every warp's copies are in, should there be no query
-  if (x.dk2.data)
-    mma_store<Shape>(dk2, call.scale, k + own, x.dk2, head, key, call.keys, call.head_dim);
-  if (x.dv2.data) mma_store<Shape>(dv2, 1.0f, v + own, x.dv2, head, key, call.keys, call.value_dim);
+  MmaDoubleKeyTile<Shape, Extras> block;
+  block.take(carver, call, tiles);
+  block.sweep(call, x, [](const auto&, const auto&, int) {});
 }
 
 }  // namespace mettle::kernels::cuda

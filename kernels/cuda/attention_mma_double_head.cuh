@@ -61,27 +61,6 @@ struct MmaHeadShape : MmaShape<Type, Dims, MT, Size / 16, 32> {
                 sums_size * 4 % 128 == 0);
 };
 
-/// out += left right over the rows [begin, end) of `right`, multiples of 16; `left` are the warp's
-/// rows of a stored tile or, transposed, its columns.
-template <class Shape, bool Transposed, int Tiles>
-METTLE_DEVICE void mma_add_stored(float (&out)[Shape::row_tiles][Tiles][4],
-                                  const typename Shape::T* left, const typename Shape::T* right,
-                                  int begin, int end) {
-  using Stored = typename Shape::Stored;
-  right += mma_right_place<Shape>();
-  for (int k = begin; k < end; k += 16) {
-    std::uint32_t a[Shape::row_tiles][4];
-    METTLE_UNROLL
-    for (int m = 0; m < Shape::row_tiles; ++m) {
-      if constexpr (Transposed)
-        mma_left_transposed<Stored>(a[m], left + 16 * m, k);
-      else
-        mma_left<Stored>(a[m], left + 16 * m * Stored::pitch, k);
-    }
-    mma_add_sixteen<Shape>(out, a, right + k * Shape::pitch);
-  }
-}
-
 /// Shared memory of a head.
 template <class Shape> struct MmaHeadTiles {
   using T = typename Shape::T;
@@ -117,6 +96,7 @@ template <class Shape> struct MmaHeadScores {
 template <class Shape, bool Extras> struct MmaHead {
   using T = typename Shape::T;
   using Scores = typename Shape::Scores;
+  using Stored = typename Shape::Stored;
   const AttentionCall<float>& call;
   const MmaDoubleOperands& x;
   const AttentionHead head;
@@ -223,13 +203,7 @@ template <class Shape, bool Extras> struct MmaHead {
   }
 
   METTLE_DEVICE static void store(T* tile, const Scores& scores) {
-    tile += (strip_row() + mma_row()) * Shape::Stored::pitch + group_key() + mma_column();
-    mma_each_row<Shape>([&](int m, int h) {
-      METTLE_UNROLL
-      for (int n = 0; n < Shape::column_tiles; ++n)
-        *reinterpret_cast<std::uint32_t*>(tile + (16 * m + 8 * h) * Shape::Stored::pitch + 8 * n) =
-            dev::pack_halves<T>(scores[m][n][2 * h], scores[m][n][2 * h + 1]);
-    });
+    mma_put_scores<Shape, Stored>(tile + strip_row() * Stored::pitch + group_key(), scores);
   }
   /// Z o P, T, E and F.
   METTLE_DEVICE void store_products(MmaHeadScores<Shape>& scores) {
@@ -266,10 +240,11 @@ template <class Shape, bool Extras> struct MmaHead {
     const int begin = dev::maximum(call.first_viewer(key) - first, 0) / 16 * 16;
     const int end = dev::minimum(call.queries - first, Shape::pass);
     if (x.dk2.data) {
-      mma_add_stored<Shape, true>(dk2, tiles.f + key, tiles.q + at, begin, end);
-      mma_add_stored<Shape, true>(dk2, tiles.e + key, tiles.ddq + at, begin, end);
+      mma_add_stored<Shape, Stored, true>(dk2, tiles.f + key, tiles.q + at, begin, end);
+      mma_add_stored<Shape, Stored, true>(dk2, tiles.e + key, tiles.ddq + at, begin, end);
     }
-    if (x.dv2.data) mma_add_stored<Shape, true>(dv2, tiles.t + key, tiles.g + at, begin, end);
+    if (x.dv2.data)
+      mma_add_stored<Shape, Stored, true>(dv2, tiles.t + key, tiles.g + at, begin, end);
   }
 
   /// Through the rows of k and v, which nobody needs any more.
@@ -293,10 +268,10 @@ template <class Shape, bool Extras> struct MmaHead {
                                       const AttentionOut& out, int cols) const {
     if (!out.data) return;
     const int query = first + strip_row(), column = group() / 2 * Shape::query_columns;
-    const int row = strip_row() * Shape::Stored::pitch, end = seen(query);
+    const int row = strip_row() * Stored::pitch, end = seen(query);
     typename Shape::QueryColumns sum = {};
-    mma_add_stored<Shape, false>(sum, left0 + row, right0 + column, 0, end);
-    mma_add_stored<Shape, false>(sum, left1 + row, right1 + column, 0, end);
+    mma_add_stored<Shape, Stored, false>(sum, left0 + row, right0 + column, 0, end);
+    mma_add_stored<Shape, Stored, false>(sum, left1 + row, right1 + column, 0, end);
     mma_store<Shape>(sum, factor, stage + query * Shape::pitch + column, out, head, query,
                      call.queries, cols, column);
   }

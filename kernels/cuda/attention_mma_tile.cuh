@@ -248,6 +248,38 @@ METTLE_DEVICE void mma_add_columns(typename Shape::Columns& out,
   }
 }
 
+/// Scores in 16 bits into a tile of another shape, from the warp's first element on.
+template <class Shape, class Stored>
+METTLE_DEVICE void mma_put_scores(typename Shape::T* tile, const typename Shape::Scores& scores) {
+  tile += mma_row() * Stored::pitch + mma_column();
+  mma_each_row<Shape>([&](int m, int h) {
+    METTLE_UNROLL
+    for (int n = 0; n < Shape::column_tiles; ++n)
+      *reinterpret_cast<std::uint32_t*>(tile + (16 * m + 8 * h) * Stored::pitch + 8 * n) =
+          dev::pack_halves<typename Shape::T>(scores[m][n][2 * h], scores[m][n][2 * h + 1]);
+  });
+}
+/// out += left right over the rows [begin, end) of `right`, where `begin` is a multiple of 16 and
+/// `end` is rounded up to one; `left` are the warp's rows of such a tile or, transposed, its
+/// columns.
+template <class Shape, class Stored, bool Transposed, int Tiles>
+METTLE_DEVICE void mma_add_stored(float (&out)[Shape::row_tiles][Tiles][4],
+                                  const typename Shape::T* left, const typename Shape::T* right,
+                                  int begin, int end) {
+  right += mma_right_place<Shape>();
+  for (int k = begin; k < end; k += 16) {
+    std::uint32_t a[Shape::row_tiles][4];
+    METTLE_UNROLL
+    for (int m = 0; m < Shape::row_tiles; ++m) {
+      if constexpr (Transposed)
+        mma_left_transposed<Stored>(a[m], left + 16 * m, k);
+      else
+        mma_left<Stored>(a[m], left + 16 * m * Stored::pitch, k);
+    }
+    mma_add_sixteen<Shape>(out, a, right + k * Shape::pitch);
+  }
+}
+
 /// factor * columns into rows [first, count) of a head, `first` the warp's first, and its columns
 /// [left, cols). `stage` are the warp's own rows of a tile that nobody needs more, from column
 /// `left` on: through them rows leave in packs of 16 bytes.
