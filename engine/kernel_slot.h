@@ -90,7 +90,8 @@ template <class Args> class KernelSlot : public KernelSlotBase {
     int priority;                        // the highest that supports the arguments runs
     bool (*supports)(const Args& args);  // null: takes all arguments
     void (*run)(const Stream& stream, const Args& args);
-    const char* takes = "";  // what supports() asks for, in words
+    const char* takes = "";  // what supports() and runs_on() ask for, in words
+    bool (*runs_on)(const Stream& stream) = nullptr;  // null: every device of its type
   };
 
   /// `builtin` registers the kernels of this build; it is called once, before the first use of any
@@ -113,7 +114,7 @@ template <class Args> class KernelSlot : public KernelSlotBase {
   void operator()(const Stream& stream, const Args& args) {
     ensure_builtin();
     for (const Variant& v : tried_[static_cast<int>(stream.device.type)])
-      if (!v.supports || v.supports(args)) {
+      if ((!v.supports || v.supports(args)) && (!v.runs_on || v.runs_on(stream))) {
         v.run(stream, args);
         if (stream.device.type != DeviceType::cpu) launched(stream);
         return;

@@ -1,5 +1,6 @@
 // Enters the CUDA variants of the attention kernels into their slots.
 #include "kernels/cuda/attention_call.h"
+#include "kernels/cuda/device_limits.h"
 
 namespace mettle::kernels::cuda {
 namespace {
@@ -41,6 +42,27 @@ bool mma_takes(const AttentionDoubleBackwardArgs& a) {
          packs(a.dk2) && packs(a.dv2) && packs(a.ddout) && a.out.data;
 }
 
+// ---- wgmma --------------------------------------------------------------------------------------
+// Whether a tensor map takes it: strides between rows of which there are several are positive
+// multiples of 16 bytes below 2^40.
+template <class Pointer>
+bool maps(const AttentionProblem& p, const AttentionOperand<Pointer>& x, std::int64_t rows) {
+  const auto fits = [](std::int64_t count, std::int64_t stride) {
+    return count == 1 || (stride > 0 && stride % 8 == 0 && stride < std::int64_t{1} << 39);
+  };
+  return reinterpret_cast<std::uintptr_t>(x.data) % 16 == 0 && fits(rows, x.row) &&
+         fits(p.heads, x.head) && fits(p.batch, x.batch);
+}
+
+bool wgmma_takes(const AttentionForwardArgs& a) {
+  const AttentionProblem& p = a.problem;
+  return mma_takes_problem(p) && p.batch > 0 && p.heads > 0 && p.queries > 0 && p.keys > 0 &&
+         maps(p, a.q, p.queries) && maps(p, a.k, p.keys) && maps(p, a.v, p.keys) &&
+         (!a.out.data || maps(p, a.out, p.queries));
+}
+
+bool has_wgmma(const Stream& stream) { return device_limits(stream).capability == 90; }
+
 }  // namespace
 
 void register_attention() {
@@ -51,6 +73,11 @@ void register_attention() {
       "bf16 or f16, head dims that are multiples of 8 up to 128, rows aligned to 16 bytes, scale > "
       "0";
   attention_forward.add({"mma", cuda, 20, mma_takes, attention_forward_mma, mma});
+  constexpr const char* wgmma =
+      "what mma takes on devices of compute capability 9.0, of at least one query and key, with "
+      "strides that tensor maps take";
+  attention_forward.add(
+      {"wgmma", cuda, 30, wgmma_takes, attention_forward_wgmma, wgmma, has_wgmma});
   attention_backward.add({"simt", cuda, 10, simt_takes, attention_backward_simt, simt});
   attention_backward.add({"mma", cuda, 20, mma_takes, attention_backward_mma, mma});
   attention_double_backward.add(

@@ -45,6 +45,7 @@ void attention_forward_simt(const Stream& stream, const AttentionForwardArgs& ar
 void attention_backward_simt(const Stream& stream, const AttentionBackwardArgs& args);
 void attention_double_backward_simt(const Stream& stream, const AttentionDoubleBackwardArgs& args);
 void attention_forward_mma(const Stream& stream, const AttentionForwardArgs& args);
+void attention_forward_wgmma(const Stream& stream, const AttentionForwardArgs& args);
 void attention_backward_mma(const Stream& stream, const AttentionBackwardArgs& args);
 void attention_double_backward_mma(const Stream& stream, const AttentionDoubleBackwardArgs& args);
 

@@ -1,6 +1,8 @@
-// The attention kernels that multiply in 16 bits: every variant of the device under test whose name
-// begins with "mma" against the naive f64 oracle, and what must hold exactly.
+// The attention kernels that multiply in 16 bits: every variant of the device under test that is
+// called mma or wgmma against the naive f64 oracle, and what must hold exactly. A variant that some
+// of the three kernels lack is tested in those that have it, with the default in the others.
 #include <limits>
+#include <set>
 
 #include "tests/kernels/attention_problem.h"
 
@@ -38,18 +40,39 @@ const AttentionCase cases[] = {
     {1, 2, 0, 4, 8, 8},
     {1, 2, 4, 0, 8, 8},
 };
+// Tiles of 128 queries and 64 or 128 keys: rings that come round, blocks and warpgroups without a
+// row or a key.
+const AttentionCase long_cases[] = {
+    {1, 1, 70, 520, 64, 64},
+    {1, 1, 150, 300, 64, 64, true},
+    {1, 1, 200, 70, 64, 64, true},  // the first tile of queries sees no key
+    {2, 2, 30, 290, 64, 64, true, no_mask, ragged, 0, 8},
+    {2, 1, 129, 140, 128, 128, false, no_mask, invalid},
+    {1, 1, 20, 260, 96, 72},
+    {1, 1, 20, 260, 72, 128, true, no_mask, no_padding, 0, 16},
+    {1, 1, 17, 330, 32, 32, true, no_mask, ragged, 0.3},
+    {1, 2, 65, 200, 128, 120, true, full, ragged, 0.1},
+    {1, 1, 65, 136, 96, 96, false, per_head, no_padding, 0, 8},
+};
 constexpr DType dtypes[] = {DType::bf16, DType::f16};
 
-std::vector<std::string> variants() {
+bool is_mma(const std::string& name) {
+  return name.rfind("mma", 0) == 0 || name.rfind("wgmma", 0) == 0;
+}
+
+std::vector<std::string> variants_of(std::initializer_list<KernelSlotBase*> slots) {
   const DeviceType device = device_under_test().type;
-  std::vector<std::string> names;
-  for (const VariantInfo& v : attention_double_backward.variants())
-    if (v.device == device && v.name.rfind("mma", 0) == 0) names.push_back(v.name);
-  return names;
+  std::set<std::string> names;
+  for (auto* slot : slots)
+    for (const VariantInfo& v : slot->variants())
+      if (v.device == device && is_mma(v.name)) names.insert(v.name);
+  return {names.begin(), names.end()};
+}
+std::vector<std::string> variants() {
+  return variants_of({&attention_forward, &attention_backward, &attention_double_backward});
 }
 // Whose sums have a fixed order.
-std::vector<std::string> repeatable_variants() {
-  auto names = variants();
+std::vector<std::string> repeatable(std::vector<std::string> names) {
   std::erase_if(names, [](const std::string& name) { return name.ends_with("atomic"); });
   return names;
 }
@@ -74,6 +97,15 @@ void expect_near(const std::string& what, const Operand& got, const Operand& wan
   EXPECT_LE(norm(difference), 1.6 * rounding(dtype) * norm(w)) << what << " " << to_string(dtype);
 }
 
+// Scores are summed in f32, so lse is as precise as that.
+void expect_near_lse(const Buffer& got, const Buffer& want) {
+  const Vec a = got.values(), b = want.values();
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (a[i] == b[i]) continue;  // -inf
+    ASSERT_NEAR(a[i], b[i], 1e-5 * (1 + std::abs(b[i])));
+  }
+}
+
 TEST(AttentionMma, AgreesWithTheOracle) {
   for (const std::string& variant : variants())
     for (const AttentionCase& c : cases)
@@ -87,17 +119,71 @@ TEST(AttentionMma, AgreesWithTheOracle) {
           expect_near(g[i].name, *g[i].operand, *w[i].operand, dtype);
           EXPECT_TRUE(g[i].operand->gaps_intact()) << g[i].name;
         }
-        // Scores are summed in f32, so lse is as precise as that.
-        const Vec a = got.lse.values(), b = want.lse.values();
-        for (std::size_t i = 0; i < a.size(); ++i) {
-          if (a[i] == b[i]) continue;  // -inf
-          ASSERT_NEAR(a[i], b[i], 1e-5 * (1 + std::abs(b[i])));
-        }
+        expect_near_lse(got.lse, want.lse);
       }
 }
 
+TEST(AttentionMma, LongForwardsAgreeWithTheOracleAndRepeatTheirBits) {
+  std::size_t row = 0;
+  for (const AttentionCase& c : long_cases) {
+    const DType dtype = dtypes[row++ % 2];
+    const AttentionRun want = AttentionRun(c, dtype).oracle();
+    for (const std::string& variant : variants_of({&attention_forward})) {
+      SCOPED_TRACE(variant + " " + describe(c));
+      const Selected selected({&attention_forward}, variant.c_str());
+      AttentionRun got(c, dtype), again(c, dtype);
+      attention_forward(stream_under_test(), got.forward_args());
+      attention_forward(stream_under_test(), again.forward_args());
+      expect_near("out", got.out, want.out, dtype);
+      expect_near_lse(got.lse, want.lse);
+      EXPECT_TRUE(got.out.gaps_intact());
+      EXPECT_TRUE(got.out.values() == again.out.values() && got.lse == again.lse);
+    }
+  }
+}
+
+TEST(AttentionMma, ForwardsWithoutOutputOrLseAreSkippedOrKeepTheirBits) {
+  const AttentionCase c{1, 2, 30, 70, 16, 8};
+  for (const std::string& variant : variants_of({&attention_forward})) {
+    const Selected selected({&attention_forward}, variant.c_str());
+    AttentionRun want(c, DType::bf16), got(c, DType::bf16);
+    attention_forward(stream_under_test(), want.forward_args());
+    auto args = got.forward_args();
+    args.out = {};
+    attention_forward(stream_under_test(), args);
+    EXPECT_TRUE(got.lse == want.lse) << variant;
+    args = got.forward_args();
+    args.lse = nullptr;
+    attention_forward(stream_under_test(), args);
+    EXPECT_TRUE(got.out.values() == want.out.values()) << variant;
+  }
+}
+
+// k and v that all heads share: what no tensor map takes goes to another variant.
+TEST(AttentionMma, HeadsMayShareKeys) {
+  const AttentionCase c{1, 3, 20, 40, 16, 16}, one{1, 1, 20, 40, 16, 16};
+  for (const std::string& variant : variants_of({&attention_forward})) {
+    const Selected selected({&attention_forward}, variant.c_str());
+    AttentionRun got(c, DType::bf16), shared(one, DType::bf16), want(c, DType::bf16);
+    const auto three_times = [](Vec x) {
+      const Vec once = x;
+      for (int i = 0; i < 2; ++i) x.insert(x.end(), once.begin(), once.end());
+      return x;
+    };
+    want.k.fill(three_times(values_of(shared.k)));
+    want.v.fill(three_times(values_of(shared.v)));
+    const AttentionRun oracle = want.oracle();
+    auto args = got.forward_args();
+    args.k = shared.k.in();
+    args.v = shared.v.in();
+    args.k.head = args.v.head = 0;
+    attention_forward(stream_under_test(), args);
+    expect_near("out", got.out, oracle.out, DType::bf16);
+  }
+}
+
 TEST(AttentionMma, SameBitsOnRepeat) {
-  for (const std::string& variant : repeatable_variants())
+  for (const std::string& variant : repeatable(variants()))
     for (std::size_t row : {2, 4, 12, 14, 17}) {
       SCOPED_TRACE(variant + " " + describe(cases[row]));
       AttentionRun one(cases[row], DType::bf16), other(cases[row], DType::bf16);
@@ -158,7 +244,7 @@ TEST(AttentionMma, LargeScoresNeitherOverflowNorLoseTheLargest) {
 
 TEST(AttentionMma, NullOutputsAreSkippedAndOthersKeepTheirBits) {
   const AttentionCase c{1, 2, 20, 36, 16, 8, true, no_mask, no_padding, 0.1};
-  for (const std::string& variant : repeatable_variants()) {
+  for (const std::string& variant : repeatable(variants())) {
     AttentionRun want(c, DType::bf16);
     want.run(variant.c_str());
     const Selected selected({&attention_forward, &attention_backward, &attention_double_backward},
@@ -206,7 +292,7 @@ TEST(AttentionMma, NullOutputsAreSkippedAndOthersKeepTheirBits) {
 
 TEST(AttentionMma, NullCotangentsAreZeros) {
   const AttentionCase c{1, 1, 20, 36, 16, 8, true, no_mask, no_padding, 0.1};
-  for (const std::string& variant : repeatable_variants())
+  for (const std::string& variant : repeatable(variants_of({&attention_double_backward})))
     for (int given = 0; given < 8; ++given) {
       AttentionRun want(c, DType::bf16), got(c, DType::bf16);
       const auto zeros = [](std::int64_t n) { return Vec(static_cast<std::size_t>(n), 0.0); };
