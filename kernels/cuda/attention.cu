@@ -1,5 +1,6 @@
 // Enters the CUDA variants of the attention kernels into their slots.
 #include "kernels/cuda/attention_call.h"
+#include "kernels/cuda/device_limits.h"
 
 namespace mettle::kernels::cuda {
 namespace {
@@ -53,6 +54,27 @@ bool mma_head_takes(const AttentionDoubleBackwardArgs& a) {
          p.value_dim <= mma_head_dims && mma_takes(a);
 }
 
+// ---- wgmma --------------------------------------------------------------------------------------
+// Whether a tensor map takes it: strides between rows of which there are several are positive
+// multiples of 16 bytes below 2^40.
+template <class Pointer>
+bool maps(const AttentionProblem& p, const AttentionOperand<Pointer>& x, std::int64_t rows) {
+  const auto fits = [](std::int64_t count, std::int64_t stride) {
+    return count == 1 || (stride > 0 && stride % 8 == 0 && stride < std::int64_t{1} << 39);
+  };
+  return reinterpret_cast<std::uintptr_t>(x.data) % 16 == 0 && fits(rows, x.row) &&
+         fits(p.heads, x.head) && fits(p.batch, x.batch);
+}
+
+bool wgmma_takes(const AttentionForwardArgs& a) {
+  const AttentionProblem& p = a.problem;
+  return mma_takes_problem(p) && p.batch > 0 && p.heads > 0 && p.queries > 0 && p.keys > 0 &&
+         maps(p, a.q, p.queries) && maps(p, a.k, p.keys) && maps(p, a.v, p.keys) &&
+         (!a.out.data || maps(p, a.out, p.queries));
+}
+
+bool has_wgmma(const Stream& stream, const AttentionForwardArgs&) { return device_limits(stream).capability == 90; }
+
 }  // namespace
 
 void register_attention() {
@@ -65,6 +87,11 @@ void register_attention() {
   attention_forward.add({"mma", cuda, 20, mma_takes, attention_forward_mma, mma});
   attention_jvp.add({"simt", cuda, 10, simt_takes, attention_jvp_simt, simt});
   attention_jvp.add({"mma", cuda, 20, mma_takes, attention_jvp_mma, mma});
+  constexpr const char* wgmma =
+      "what mma takes on devices of compute capability 9.0, of at least one query and key, with "
+      "strides that tensor maps take";
+  attention_forward.add(
+      {"wgmma", cuda, 30, wgmma_takes, attention_forward_wgmma, wgmma, has_wgmma});
   attention_backward.add({"simt", cuda, 10, simt_takes, attention_backward_simt, simt});
   attention_backward.add({"mma", cuda, 20, mma_takes, attention_backward_mma, mma});
   attention_double_backward.add(

@@ -47,6 +47,7 @@ void attention_backward_simt(const Stream& stream, const AttentionBackwardArgs& 
 void attention_double_backward_simt(const Stream& stream, const AttentionDoubleBackwardArgs& args);
 void attention_forward_mma(const Stream& stream, const AttentionForwardArgs& args);
 void attention_jvp_mma(const Stream& stream, const AttentionJvpArgs& args);
+void attention_forward_wgmma(const Stream& stream, const AttentionForwardArgs& args);
 void attention_backward_mma(const Stream& stream, const AttentionBackwardArgs& args);
 void attention_double_backward_mma(const Stream& stream, const AttentionDoubleBackwardArgs& args);
 void attention_double_backward_mma_atomic(const Stream& stream,

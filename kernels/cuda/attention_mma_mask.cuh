@@ -54,12 +54,11 @@ METTLE_DEVICE float mma_score(const AttentionCall<float>& call, const AttentionH
 template <class Shape, bool Extras>
 METTLE_DEVICE void mma_mask_queries(typename Shape::Scores& s, const AttentionCall<float>& call,
                                     const AttentionHead& head, int i, int j, bool whole) {
-  static_assert(Shape::block <= 64);
   if (!Extras && whole && !call.padding.data) return;
-  std::uint32_t valid[2] = {mma_valid_keys(call, head, j), 0};
-  if (Shape::block > 32) valid[1] = mma_valid_keys(call, head, j + 32);
-  valid[0] >>= mma_column();
-  valid[1] >>= mma_column();
+  constexpr int words = (Shape::block + 31) / 32;
+  std::uint32_t valid[words];
+  METTLE_UNROLL
+  for (int w = 0; w < words; ++w) valid[w] = mma_valid_keys(call, head, j + 32 * w) >> mma_column();
   mma_each_row<Shape>([&](int m, int h) {
     const int row = i + mma_row() + 16 * m + 8 * h;
     const int seen = call.visible(row) - j - mma_column();

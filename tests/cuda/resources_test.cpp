@@ -1,6 +1,6 @@
 // What the CUDA compiler made of the kernels: no kernel may spill registers to memory, but for
-// those named here with the reason. With METTLE_RESOURCES=FILE the registers, shared memory and
-// spills of every kernel are written there as a Markdown table.
+// those named here with the reason, and wgmma is not made to wait. With METTLE_RESOURCES=FILE the
+// registers, shared memory and spills of every kernel are written there as a Markdown table.
 #include <cxxabi.h>
 #include <gtest/gtest.h>
 
@@ -105,6 +105,19 @@ TEST(Resources, NoKernelSpills) {
     if (may_spill(k)) continue;
     EXPECT_EQ(k.spill_stores + k.spill_loads, 0)
         << k.source << ": " << k.name << " for " << k.target;
+  }
+}
+
+// What ptxas says, and returns no error for, when it orders multiplies of warpgroups otherwise than
+// the source does.
+TEST(Resources, MultipliesOfWarpgroupsAreUnderWayAsWritten) {
+  for (const auto& file : std::filesystem::directory_iterator(METTLE_NVCC_LOGS)) {
+    if (file.path().extension() != ".log") continue;
+    std::ifstream log(file.path());
+    for (std::string line; std::getline(log, line);)
+      EXPECT_TRUE(line.find("Potential Performance Loss") == std::string::npos &&
+                  line.find("warpgroup.arrive is injected") == std::string::npos)
+          << file.path().filename() << ": " << line;
   }
 }
 

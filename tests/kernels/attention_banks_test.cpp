@@ -23,5 +23,24 @@ TEST(AttentionBanks, MatrixLoadsMeetNoConflict) {
       }
 }
 
+// wgmma reads no matrix by ldmatrix: this is how to see that it is what runs.
+TEST(AttentionBanks, WgmmaTakesTheForwardsThatItSaysItTakes) {
+  auto& driver = dynamic_cast<emulation::EmulatedDriver&>(cuda_driver());
+  const auto loads = [&](AttentionRun& r) {
+    const emulation::Counts before = driver.counts();
+    kernels::attention_forward(stream_under_test(), r.forward_args());
+    synchronize(device_under_test());
+    return driver.counts().ldmatrix_phases - before.ldmatrix_phases;
+  };
+  for (const std::int64_t gap : {0, 8}) {
+    AttentionRun r({2, 2, 16, 24, 64, 64, false, MaskKind::none, PaddingKind::none, 0, gap},
+                   DType::f16);
+    synchronize(device_under_test());
+    EXPECT_EQ(loads(r), 0);
+    const Selected mma({&kernels::attention_forward}, "mma");
+    EXPECT_GT(loads(r), 0);
+  }
+}
+
 }  // namespace
 }  // namespace mettle::test

@@ -1,6 +1,8 @@
-// The attention kernels that multiply in 16 bits: every variant of the device under test whose name
-// begins with "mma" against the naive f64 oracle, and what must hold exactly.
+// The attention kernels that multiply in 16 bits: every variant of the device under test that is
+// called mma or wgmma against the naive f64 oracle, and what must hold exactly. A variant that some
+// of the three kernels lack is tested in those that have it, with the default in the others.
 #include <limits>
+#include <map>
 
 #include "tests/kernels/attention_problem.h"
 
@@ -41,15 +43,42 @@ const AttentionCase cases[] = {
     {1, 1, 100, 121, 32, 48, true, full, ragged, 0.1, 8},
     {1, 2, 64, 61, 56, 64, true},
 };
+// Tiles of 128 queries and 64 or 128 keys: rings that come round, blocks and warpgroups without a
+// row or a key.
+const AttentionCase long_cases[] = {
+    {1, 1, 70, 520, 64, 64},
+    {1, 1, 150, 300, 64, 64, true},
+    {1, 1, 200, 70, 64, 64, true},  // the first tile of queries sees no key
+    {2, 2, 30, 290, 64, 64, true, no_mask, ragged, 0, 8},
+    {2, 1, 129, 140, 128, 128, false, no_mask, invalid},
+    {1, 1, 20, 260, 96, 72},
+    {1, 1, 20, 260, 72, 128, true, no_mask, no_padding, 0, 16},
+    {1, 1, 17, 330, 32, 32, true, no_mask, ragged, 0.3},
+    {1, 2, 65, 200, 128, 120, true, full, ragged, 0.1},
+    {1, 1, 65, 136, 96, 96, false, per_head, no_padding, 0, 8},
+};
 constexpr DType dtypes[] = {DType::bf16, DType::f16};
 
-std::vector<VariantInfo> listed_variants() {
+bool is_mma(const std::string& name) {
+  return name.rfind("mma", 0) == 0 || name.rfind("wgmma", 0) == 0;
+}
+
+// What the slots have for the device, a name once.
+std::vector<VariantInfo> variants_of(std::initializer_list<KernelSlotBase*> slots) {
   const DeviceType device = device_under_test().type;
-  std::vector<VariantInfo> listed = attention_double_backward.variants();
-  std::erase_if(listed, [&](const VariantInfo& v) {
-    return v.device != device || v.name.rfind("mma", 0) != 0;
-  });
-  return listed;
+  std::map<std::string, VariantInfo> listed;
+  for (auto* slot : slots)
+    for (const VariantInfo& v : slot->variants()) {
+      if (v.device != device || !is_mma(v.name)) continue;
+      VariantInfo& known = listed.try_emplace(v.name, v).first->second;
+      if (v.repeat != Repeat::same_bits) known.repeat = v.repeat;
+    }
+  std::vector<VariantInfo> out;
+  for (const auto& [name, variant] : listed) out.push_back(variant);
+  return out;
+}
+std::vector<VariantInfo> listed_variants() {
+  return variants_of({&attention_forward, &attention_backward, &attention_double_backward});
 }
 std::vector<std::string> names_of(const std::vector<VariantInfo>& listed) {
   std::vector<std::string> names;
@@ -93,6 +122,15 @@ void expect_repeated(const VariantInfo& variant, const AttentionRun::Result& got
     expect_near(variant.name + got.name, *got.operand, *want.operand, DType::bf16);
 }
 
+// Scores are summed in f32, so lse is as precise as that.
+void expect_near_lse(const Buffer& got, const Buffer& want) {
+  const Vec a = got.values(), b = want.values();
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (a[i] == b[i]) continue;  // -inf
+    ASSERT_NEAR(a[i], b[i], 1e-5 * (1 + std::abs(b[i])));
+  }
+}
+
 TEST(AttentionMma, AgreesWithTheOracle) {
   for (const std::string& variant : variants())
     for (const AttentionCase& c : cases)
@@ -106,13 +144,67 @@ TEST(AttentionMma, AgreesWithTheOracle) {
           expect_near(g[i].name, *g[i].operand, *w[i].operand, dtype);
           EXPECT_TRUE(g[i].operand->gaps_intact()) << g[i].name;
         }
-        // Scores are summed in f32, so lse is as precise as that.
-        const Vec a = got.lse.values(), b = want.lse.values();
-        for (std::size_t i = 0; i < a.size(); ++i) {
-          if (a[i] == b[i]) continue;  // -inf
-          ASSERT_NEAR(a[i], b[i], 1e-5 * (1 + std::abs(b[i])));
-        }
+        expect_near_lse(got.lse, want.lse);
       }
+}
+
+TEST(AttentionMma, LongForwardsAgreeWithTheOracleAndRepeatTheirBits) {
+  std::size_t row = 0;
+  for (const AttentionCase& c : long_cases) {
+    const DType dtype = dtypes[row++ % 2];
+    const AttentionRun want = AttentionRun(c, dtype).oracle();
+    for (const std::string& variant : names_of(variants_of({&attention_forward}))) {
+      SCOPED_TRACE(variant + " " + describe(c));
+      const Selected selected({&attention_forward}, variant.c_str());
+      AttentionRun got(c, dtype), again(c, dtype);
+      attention_forward(stream_under_test(), got.forward_args());
+      attention_forward(stream_under_test(), again.forward_args());
+      expect_near("out", got.out, want.out, dtype);
+      expect_near_lse(got.lse, want.lse);
+      EXPECT_TRUE(got.out.gaps_intact());
+      EXPECT_TRUE(got.out.values() == again.out.values() && got.lse == again.lse);
+    }
+  }
+}
+
+TEST(AttentionMma, ForwardsWithoutOutputOrLseAreSkippedOrKeepTheirBits) {
+  const AttentionCase c{1, 2, 30, 70, 16, 8};
+  for (const std::string& variant : names_of(variants_of({&attention_forward}))) {
+    const Selected selected({&attention_forward}, variant.c_str());
+    AttentionRun want(c, DType::bf16), got(c, DType::bf16);
+    attention_forward(stream_under_test(), want.forward_args());
+    auto args = got.forward_args();
+    args.out = {};
+    attention_forward(stream_under_test(), args);
+    EXPECT_TRUE(got.lse == want.lse) << variant;
+    args = got.forward_args();
+    args.lse = nullptr;
+    attention_forward(stream_under_test(), args);
+    EXPECT_TRUE(got.out.values() == want.out.values()) << variant;
+  }
+}
+
+// k and v that all heads share: what no tensor map takes goes to another variant.
+TEST(AttentionMma, HeadsMayShareKeys) {
+  const AttentionCase c{1, 3, 20, 40, 16, 16}, one{1, 1, 20, 40, 16, 16};
+  for (const std::string& variant : names_of(variants_of({&attention_forward}))) {
+    const Selected selected({&attention_forward}, variant.c_str());
+    AttentionRun got(c, DType::bf16), shared(one, DType::bf16), want(c, DType::bf16);
+    const auto three_times = [](Vec x) {
+      const Vec once = x;
+      for (int i = 0; i < 2; ++i) x.insert(x.end(), once.begin(), once.end());
+      return x;
+    };
+    want.k.fill(three_times(values_of(shared.k)));
+    want.v.fill(three_times(values_of(shared.v)));
+    const AttentionRun oracle = want.oracle();
+    auto args = got.forward_args();
+    args.k = shared.k.in();
+    args.v = shared.v.in();
+    args.k.head = args.v.head = 0;
+    attention_forward(stream_under_test(), args);
+    expect_near("out", got.out, oracle.out, DType::bf16);
+  }
 }
 
 TEST(AttentionMma, RepeatsItselfAsItsVariantSays) {
@@ -233,7 +325,7 @@ TEST(AttentionMma, NullOutputsAreSkippedAndOthersKeepTheirBits) {
 
 TEST(AttentionMma, NullCotangentsAreZeros) {
   const AttentionCase c{1, 1, 20, 36, 16, 8, true, no_mask, no_padding, 0.1};
-  for (const VariantInfo& variant : listed_variants())
+  for (const VariantInfo& variant : variants_of({&attention_double_backward}))
     for (int given = 0; given < 8; ++given) {
       AttentionRun want(c, DType::bf16), got(c, DType::bf16);
       const auto zeros = [](std::int64_t n) { return Vec(static_cast<std::size_t>(n), 0.0); };

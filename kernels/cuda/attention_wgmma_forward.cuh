@@ -1,0 +1,210 @@
+// Attention forward by wgmma and TMA, in the manner of FlashAttention-3: a block owns 128 query
+// rows, 64 for each of two warpgroups, and walks over tiles of keys. One thread of a third
+// warpgroup, which gives up its registers, orders the copies of k and v into two stages each;
+// mbarriers say when a tile is in and when both warpgroups are done with it. q k^T of a tile is
+// issued together with the product of the weights of the tile before with v, and the softmax runs
+// while that second product is under way. Weights go from the accumulators of the first product to
+// the left operand of the second without leaving registers.
+//
+// Per head: 4 Nq Nk D FLOP, Nq Nk exponentials, (2 Nq + 2 Nk) D * 2 bytes of device memory plus 4
+// Nq for lse; K and V are read once per query tile from L2: 128 FLOP per byte, 700 TF/s at 5.5
+// TB/s. For 64 queries and 128 keys at D = 64, in cycles of an H100's multiprocessor: products 512
+// (2048 multiply-adds each), exponentials 512 (16 each), other instructions about 230 (128
+// each; 3.5 per score). The three overlap within a warpgroup as above and between the two; at D =
+// 128 the products are 1024 of the same sum. Prediction, not measured: 380 to 450 TF/s at D = 64
+// and 520 to 600 at D = 128 for N >= 2048; N <= 128: no faster than the variant mma, a block has
+// but one or two tiles.
+//
+// With an additive mask or dropout tiles have 64 keys. Registers: 168 at launch, 232 for who
+// multiplies, of which scores, output and weights are 160 at D = 128; no spills.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cuda/attention_mask.cuh"
+#include "kernels/cuda/attention_mma_mask.cuh"
+#include "kernels/cuda/attention_mma_softmax.cuh"
+#include "kernels/cuda/attention_wgmma_tile.cuh"
+#include "kernels/cuda/device.cuh"
+
+namespace mettle::kernels::cuda {
+
+/// Maps of (D, N, H, B) in boxes of a panel and 64 rows, for k and v Shape::block rows.
+struct WgmmaForwardOperands {
+  dev::TensorMap q, k, v, out;
+  bool wants_out;
+  float* lse;  // (B, H, Nq); null: not wanted
+};
+
+// The block's shared memory. A tile t of k or v lies in stage t % stages, for the round t / stages.
+template <class Shape> struct WgmmaForwardRing {
+  typename Shape::T *q, *k, *v;
+  dev::MBarrier *q_full, *k_full, *k_empty, *v_full, *v_empty;
+
+  METTLE_DEVICE static int stage(int tile) { return tile % Shape::stages; }
+  METTLE_DEVICE static int parity(int tile) { return tile / Shape::stages % 2; }
+  METTLE_DEVICE typename Shape::T* k_tile(int tile) const {
+    return k + stage(tile) * Shape::block_size;
+  }
+  METTLE_DEVICE typename Shape::T* v_tile(int tile) const {
+    return v + stage(tile) * Shape::block_size;
+  }
+  METTLE_DEVICE void make() const {
+    dev::mbarrier_init(q_full, 1);
+    for (int i = 0; i < Shape::stages; ++i) {
+      dev::mbarrier_init(&k_full[i], 1);
+      dev::mbarrier_init(&v_full[i], 1);
+      dev::mbarrier_init(&k_empty[i], Shape::groups);
+      dev::mbarrier_init(&v_empty[i], Shape::groups);
+    }
+    dev::fence_async_proxy();
+  }
+};
+
+// One thread orders all copies, in the order in which they are needed.
+template <class Shape>
+METTLE_DEVICE void wgmma_forward_load(const WgmmaForwardRing<Shape>& ring,
+                                      const WgmmaForwardOperands& x, const AttentionHead& head,
+                                      int first, int tiles) {
+  using Ring = WgmmaForwardRing<Shape>;
+  constexpr int block_bytes = 2 * Shape::block_size;
+  dev::mbarrier_arrive_expect(ring.q_full, 2 * Shape::groups * Shape::group_size);
+  for (int g = 0; g < Shape::groups; ++g)
+    wgmma_load<Shape, Shape::group_rows>(ring.q + g * Shape::group_size, x.q, head,
+                                         first + g * Shape::group_rows, ring.q_full);
+  for (int t = 0; t < tiles; ++t) {
+    const int stage = Ring::stage(t);
+    if (t >= Shape::stages) dev::mbarrier_wait(&ring.k_empty[stage], Ring::parity(t) ^ 1);
+    dev::mbarrier_arrive_expect(&ring.k_full[stage], block_bytes);
+    wgmma_load<Shape, Shape::block>(ring.k_tile(t), x.k, head, t * Shape::block,
+                                    &ring.k_full[stage]);
+    if (t >= Shape::stages) dev::mbarrier_wait(&ring.v_empty[stage], Ring::parity(t) ^ 1);
+    dev::mbarrier_arrive_expect(&ring.v_full[stage], block_bytes);
+    wgmma_load<Shape, Shape::block>(ring.v_tile(t), x.v, head, t * Shape::block,
+                                    &ring.v_full[stage]);
+  }
+}
+
+// What a warpgroup does with its 64 queries: the sums of weights times v over all tiles.
+template <class Shape, bool Extras>
+METTLE_DEVICE void wgmma_forward_walk(typename Shape::Columns& out, MmaSoftmax<Shape>& softmax,
+                                      const WgmmaForwardRing<Shape>& ring,
+                                      const AttentionCall<float>& call, const AttentionHead& head,
+                                      const typename Shape::T* q, int query, int tiles) {
+  using Ring = WgmmaForwardRing<Shape>;
+  const bool tells = dev::thread_rank() % dev::warpgroup_size == 0;
+  const int whole = call.visible(query);  // keys that every row of the warp sees
+  typename Shape::Scores s = {};
+  typename Shape::Weights weights = {};
+  const auto weigh = [&](int t) {
+    const int key = t * Shape::block;
+    mma_mask_queries<Shape, Extras>(s, call, head, query, key, key + Shape::block <= whole);
+    softmax.weigh(s, mma_factor<Extras>(call));
+    if constexpr (Extras) {
+      if (!call.drops) return;
+      MmaDropout<Shape, false> dropout;
+      dropout.draw(call, head, query, key);
+      dropout.apply(s, call.kept);
+    }
+  };
+
+  dev::mbarrier_wait(&ring.k_full[0], 0);
+  dev::fence_multiplies(s);
+  wgmma_scores<Shape>(s, q, ring.k_tile(0));
+  dev::commit_multiplies();
+  dev::wait_multiplies<0>(s);
+  if (tells) dev::mbarrier_arrive(&ring.k_empty[0]);
+  weigh(0);
+  wgmma_pack<Shape>(weights, s);
+  for (int t = 1; t < tiles; ++t) {
+    dev::mbarrier_wait(&ring.k_full[Ring::stage(t)], Ring::parity(t));
+    dev::fence_multiplies(s);
+    wgmma_scores<Shape>(s, q, ring.k_tile(t));
+    dev::commit_multiplies();
+    dev::mbarrier_wait(&ring.v_full[Ring::stage(t - 1)], Ring::parity(t - 1));
+    dev::fence_multiplies(out, weights);
+    wgmma_add_values<Shape>(out, weights, ring.v_tile(t - 1));
+    dev::commit_multiplies();
+    dev::wait_multiplies<1>(s);
+    if (tells) dev::mbarrier_arrive(&ring.k_empty[Ring::stage(t)]);
+    weigh(t);  // while the product with v is under way
+    dev::wait_multiplies<0>(out, weights);
+    if (tells) dev::mbarrier_arrive(&ring.v_empty[Ring::stage(t - 1)]);
+    softmax.shrink(out);
+    wgmma_pack<Shape>(weights, s);
+  }
+  dev::mbarrier_wait(&ring.v_full[Ring::stage(tiles - 1)], Ring::parity(tiles - 1));
+  dev::fence_multiplies(out, weights);
+  wgmma_add_values<Shape>(out, weights, ring.v_tile(tiles - 1));
+  dev::commit_multiplies();
+  dev::wait_multiplies<0>(out, weights);
+}
+
+// A warpgroup's rows through its own tile of q to device memory; rows outside are not written.
+template <class Shape>
+METTLE_DEVICE void wgmma_forward_store(const typename Shape::Columns& out, typename Shape::T* tile,
+                                       const dev::TensorMap& map, const AttentionHead& head,
+                                       int first) {
+  const int barrier = 1 + dev::thread_rank() / dev::warpgroup_size;
+  dev::sync_named(barrier, dev::warpgroup_size);  // no warp multiplies with the tile
+  wgmma_stage<Shape>(tile, out);
+  dev::fence_async_proxy();
+  dev::sync_named(barrier, dev::warpgroup_size);  // all rows are staged
+  if (dev::thread_rank() % dev::warpgroup_size != 0) return;
+  METTLE_UNROLL
+  for (int p = 0; p < Shape::panels; ++p)
+    dev::store_tensor(&map, {p * Shape::panel, first, head.h, head.b},
+                      tile + p * Shape::group_rows * Shape::panel);
+  dev::commit_stores();
+  dev::wait_store_reads<0>();
+}
+
+/// Grid: query tiles x heads, tiles fastest and, with a causal mask, the longest first.
+template <class Shape, bool Extras>
+METTLE_GLOBAL(Shape::threads, 1)
+void attention_wgmma_forward(const AttentionCall<float> call,
+                             METTLE_GRID_CONSTANT const WgmmaForwardOperands x, const int tiles) {
+  using T = typename Shape::T;
+  METTLE_SHARED(dev::MBarrier, barriers, 1 + 4 * Shape::stages);
+  dev::SharedCarver carver;
+  T* const q = carver.take<T, 1024>(Shape::groups * Shape::group_size);
+  T* const k = carver.take<T, 1024>(Shape::stages * Shape::block_size);
+  T* const v = carver.take<T, 1024>(Shape::stages * Shape::block_size);
+  dev::MBarrier* const of_stages = barriers + 1;
+  const WgmmaForwardRing<Shape> ring = {q,
+                                        k,
+                                        v,
+                                        barriers,
+                                        of_stages,
+                                        of_stages + Shape::stages,
+                                        of_stages + 2 * Shape::stages,
+                                        of_stages + 3 * Shape::stages};
+  if (dev::thread_rank() == 0) ring.make();
+  dev::sync_block();
+
+  const AttentionHead head = attention_head(dev::block_index().x / tiles, call.heads);
+  const int tile = dev::block_index().x % tiles;
+  const int first = (call.causal ? tiles - 1 - tile : tile) * Shape::rows;
+  const int seen = call.visible(dev::minimum(first + Shape::rows, call.queries) - 1);
+  const int walked = (dev::maximum(seen, 0) + Shape::block - 1) / Shape::block;
+  const int group = dev::thread_rank() / dev::warpgroup_size;
+  if (group == Shape::groups) {
+    dev::lower_registers<40>();
+    if (dev::thread_rank() == Shape::groups * dev::warpgroup_size)
+      wgmma_forward_load(ring, x, head, first, walked);
+    return;
+  }
+  dev::raise_registers<232>();
+  T* const own = q + group * Shape::group_size;
+  const int query = first + dev::warp_index() * Shape::warp_rows;
+  typename Shape::Columns out = {};
+  MmaSoftmax<Shape> softmax;
+  dev::mbarrier_wait(ring.q_full, 0);
+  if (walked > 0)
+    wgmma_forward_walk<Shape, Extras>(out, softmax, ring, call, head, own, query, walked);
+  softmax.finish(out, call, head, x.lse, query);
+  if (x.wants_out)
+    wgmma_forward_store<Shape>(out, own, x.out, head, first + group * Shape::group_rows);
+}
+
+}  // namespace mettle::kernels::cuda
