@@ -144,7 +144,7 @@ Params params_like(const Params& like, const NamedTensors& tensors) {
     METTLE_CHECK(DTypeError, tensor.dtype() == wanted.dtype(),
                  "params_like: '{}' is {}, the model's parameter {}", name,
                  to_string(tensor.dtype()), to_string(wanted.dtype()));
-    values.emplace_back(tensor, wanted.requires_grad());
+    values.emplace_back(tensor.to(wanted.device()), wanted.requires_grad());
   }
   return like.with_values(std::move(values));
 }
@@ -165,7 +165,7 @@ void save_checkpoint(const fs::path& file, const Checkpoint& checkpoint) {
     for (const auto& [name, tensor] : tensors) {
       METTLE_CHECK(ValueError, tensor.defined(), "save_checkpoint: tensor '{}/{}' is undefined",
                    group, name);
-      content.tensors.emplace(fmt::format("{}/{}", group, name), tensor);
+      content.tensors.emplace(fmt::format("{}/{}", group, name), tensor.to(Device::cpu()));
     }
   }
   content.metadata[kChecksum] = checkpoint_checksum(content);

@@ -19,7 +19,8 @@ namespace mettle {
 using NamedTensors = std::map<std::string, Tensor>;
 struct TensorFile;
 
-/// Everything that later steps depend on. Tensors are views: saving copies none of them.
+/// Everything that later steps depend on. Tensors are views, and may be on any device: saving
+/// copies none of them on the CPU.
 struct Checkpoint {
   std::int64_t step = 0;      // steps done
   Generator generator{};      // of the next random number
@@ -30,7 +31,7 @@ struct Checkpoint {
 
 /// The defined values of `params` by their names.
 NamedTensors named_tensors(const Params& params);
-/// `tensors` as parameters named, ordered and requiring gradients like `like`, for
+/// `tensors` as parameters named, ordered, placed and requiring gradients like `like`, for
 /// Checkpoint::tensors of a model of the same configuration. ValueError for a missing or unknown
 /// name, ShapeError and DTypeError for a tensor that differs, each naming it.
 Params params_like(const Params& like, const NamedTensors& tensors);

@@ -88,6 +88,13 @@ Params Params::trainable_copy() const {
   return with_values(std::move(copies));
 }
 
+Params Params::to(Device device) const {
+  Variables values;
+  for (const Variable& v : values_)
+    values.push_back(v ? Variable(v.value().to(device), v.requires_grad()) : v);
+  return with_values(std::move(values));
+}
+
 Params Params::detached() const {
   Variables values;
   for (const Variable& v : values_) values.push_back(v.detach());

@@ -44,6 +44,9 @@ class Params {
 
   /// Copies of the values in memory of their own, as leaves that require gradients.
   Params trainable_copy() const;
+  /// The values on a device, as leaves that require gradients where these do; a value that is there
+  /// already is shared.
+  Params to(Device device) const;
   /// The same values (and memory), cut from their history.
   Params detached() const;
 

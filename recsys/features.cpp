@@ -257,6 +257,11 @@ FeatureBatch FeatureTable::gather(std::span<const std::int64_t> rows, const Shap
   return batch;
 }
 
+FeatureBatch FeatureBatch::to(Device device) const {
+  const auto moved = [&](const Variable& v) { return v ? Variable(v.value().to(device)) : v; };
+  return {moved(numeric), moved(factors), moved(genres), moved(words), moved(years), moved(ids)};
+}
+
 Tensor FeatureTable::new_user_numeric() const {
   return last_rows(numeric_, items_, sizes_.numeric);
 }

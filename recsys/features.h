@@ -47,6 +47,8 @@ struct FeatureBatch {
   Variable words;   // 1 / sqrt(number of words) where the title has the word
   Variable years;   // i64 (...): bucket
   Variable ids;     // i64 (...)
+
+  FeatureBatch to(Device device) const;
 };
 
 class FeatureTable {

@@ -5,6 +5,11 @@
 
 namespace mettle {
 
+RatingBatch RatingBatch::to(Device device) const {
+  const auto moved = [&](const Variable& v) { return Variable(v.value().to(device)); };
+  return {features.to(device), moved(like), moved(stars), moved(weight)};
+}
+
 RatingBatch rating_batch(const Dataset& data, const FeatureTable& features,
                          std::span<const std::int64_t> slots, std::int64_t tasks) {
   METTLE_CHECK(ShapeError, tasks > 0 && static_cast<std::int64_t>(slots.size()) % tasks == 0,

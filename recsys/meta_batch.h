@@ -18,11 +18,15 @@ struct RatingBatch {
   Variable like;          // (T, n) f32: 0 or 1
   Variable stars;         // (T, n) f32: stars minus the training users' mean
   Variable weight;        // (T, n) f32: 0 or 1
+
+  RatingBatch to(Device device) const;
 };
 
 struct MetaBatch {
   RatingBatch support;
   RatingBatch query;
+
+  MetaBatch to(Device device) const { return {support.to(device), query.to(device)}; }
 };
 
 struct MetaBatchOptions {

@@ -73,7 +73,9 @@ bool wgmma_takes(const AttentionForwardArgs& a) {
          (!a.out.data || maps(p, a.out, p.queries));
 }
 
-bool has_wgmma(const Stream& stream, const AttentionForwardArgs&) { return device_limits(stream).capability == 90; }
+bool has_wgmma(const Stream& stream, const AttentionForwardArgs&) {
+  return device_limits(stream).capability == 90;
+}
 
 }  // namespace
 

@@ -162,7 +162,7 @@ void write_results(const Evaluation& done, const Dataset& data, const EvaluateOp
                    const std::vector<Comparison>& paired, const Stopwatch& watch) {
   const fs::path folder = options.out;
   make_folder(folder);
-  Protocol protocol{data.name, {}, options.k, options.draws};
+  Protocol protocol{data.name, {}, options.k, options.draws, options.neural.device};
   for (int i = 0; i < options.seeds; ++i)
     protocol.seeds.push_back(options.seed + static_cast<std::uint64_t>(i));
   write_file(folder / kMetricsFile, done.jsonl());
@@ -221,6 +221,7 @@ std::optional<TrainedRecommender> load_model(const Dataset& data, EvaluateOption
       std::find(options.methods.begin(), options.methods.end(), name) == options.methods.end(),
       "--model {}: is of method {}, which --methods would train as well", options.model, name);
   options.seed = seed;
+  model.move_to(options.neural.device);
   return model;
 }
 
@@ -243,7 +244,7 @@ ExitCode evaluate(EvaluateOptions& options, const InterruptScope& interrupt,
 ExitCode run(EvaluateOptions options) {
   const Stopwatch watch;
   const InterruptScope interrupt;
-  apply(options.machine);
+  options.neural.device = apply(options.machine);
   check_choices(options);
   check_sizes(options.neural);
   check_files(options);

@@ -3,7 +3,9 @@
 
 #include <fmt/core.h>
 
+#include <charconv>
 #include <cstdlib>
+#include <optional>
 #include <string_view>
 
 #include "engine/cuda_driver.h"
@@ -22,14 +24,15 @@ namespace {
 
 constexpr int kMaxThreads = 1024;
 
-void check_device(const std::string& device) {
-  if (device == "cpu") return;
-  if (device == "cuda" || device.starts_with("cuda:"))
-    fail<InputError>("--device {}: {}", device,
-                     cuda_driver().device_count() == 0
-                         ? cuda_driver().absence()
-                         : "the commands of this version compute on the cpu; use --device cpu");
-  fail<InputError>("--device {}: unknown device; there are: cpu, cuda, cuda:N", device);
+// The number of "cuda:N"; none for another text.
+std::optional<int> cuda_index(std::string_view text) {
+  constexpr std::string_view numbered = "cuda:";
+  if (text == "cuda") return 0;
+  if (!text.starts_with(numbered)) return std::nullopt;
+  int index = -1;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data() + numbered.size(), end, index);
+  return error == std::errc() && stop == end && index >= 0 ? std::optional(index) : std::nullopt;
 }
 
 void warn_about(const Dataset& data) {
@@ -55,17 +58,33 @@ void add_machine_options(CLI::App& subcommand, MachineOptions& options) {
                   "the same bits for any number")
       ->check(CLI::Range(1, kMaxThreads))
       ->type_name("N");
-  subcommand.add_option("--device", options.device, "cpu")
+  subcommand
+      .add_option("--device", options.device,
+                  "where models are trained and predict: cpu, cuda or cuda:N; `mettle info` lists "
+                  "what there is")
       ->capture_default_str()
       ->type_name("NAME");
 }
 
-void apply(const MachineOptions& options) {
-  check_device(options.device);
+Device parse_device(const std::string& text) {
+  if (text == "cpu") return Device::cpu();
+  const std::optional<int> index = cuda_index(text);
+  METTLE_CHECK(InputError, index, "--device {}: unknown device; there are: cpu, cuda, cuda:N",
+               text);
+  const int count = cuda_driver().device_count();
+  METTLE_CHECK(InputError, count > 0, "--device {}: {}", text, cuda_driver().absence());
+  METTLE_CHECK(InputError, *index < count, "--device {}: this machine has {} CUDA device{}", text,
+               count, count == 1 ? ": cuda:0" : fmt::format("s: cuda:0 to cuda:{}", count - 1));
+  return Device::cuda(*index);
+}
+
+Device apply(const MachineOptions& options) {
+  const Device device = parse_device(options.device);
   reading_input([] { Trace::start_from_environment(); });
   if (options.threads > 0) set_threads(options.threads);
   const char* kernels = std::getenv("METTLE_KERNEL");
   choose_kernels(kernels ? kernels : "");
+  return device;
 }
 
 void choose_kernels(std::string_view text) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "engine/device.h"
 #include "engine/interrupt.h"
 #include "recsys/dataset.h"
 
@@ -18,10 +19,14 @@ struct MachineOptions {
   std::string device = "cpu";
 };
 
+/// "cpu", "cuda" or "cuda:N". InputError for another text, and for a device that this build or
+/// machine lacks.
+Device parse_device(const std::string& text);
+
 void add_machine_options(CLI::App& subcommand, MachineOptions& options);
-/// Puts the options into force. InputError for a device that this build or machine lacks, and for a
-/// METTLE_KERNEL that names no kernel of this build.
-void apply(const MachineOptions& options);
+/// Puts the options into force, and returns the device. InputError as parse_device(), for a
+/// METTLE_KERNEL that names no kernel of this build, and for a METTLE_TRACE that cannot be written.
+Device apply(const MachineOptions& options);
 
 /// Selects what the text of METTLE_KERNEL, "slot=variant,...", names. The engine ignores what it
 /// does not know; here it is an InputError.

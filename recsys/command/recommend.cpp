@@ -112,13 +112,15 @@ ordered_json to_json(const Dataset& data, const std::vector<Pick>& picks) {
 }
 
 // Interrupted.
-ExitCode recommend(const RecommendOptions& options, const InterruptScope& interrupt) {
+ExitCode recommend(const RecommendOptions& options, Device device,
+                   const InterruptScope& interrupt) {
   const auto allow_interrupt = [&] {
     if (interrupt.interrupted()) throw Interrupted("recommendation");
   };
   const Dataset data = load_data(options.data, interrupt);
-  const TrainedRecommender model =
+  TrainedRecommender model =
       reading_input([&] { return TrainedRecommender::load(data, options.model); });
+  model.move_to(device);
   allow_interrupt();
   const auto [rated, notes] = parse_rates(data, options.rate);
   for (const std::string& note : notes) fmt::print(stderr, "note: {}\n", note);
@@ -142,10 +144,10 @@ ExitCode recommend(const RecommendOptions& options, const InterruptScope& interr
 
 ExitCode run(const RecommendOptions& options) {
   const InterruptScope interrupt;
-  apply(options.machine);
+  const Device device = apply(options.machine);
   check_model_file(options.model);
   try {
-    return recommend(options, interrupt);
+    return recommend(options, device, interrupt);
   } catch (const Interrupted&) {
     fmt::print(stderr, "interrupted: nothing was recommended\n");
     return signal_exit(interrupt.signal());

@@ -32,7 +32,7 @@ std::vector<Comparison> comparisons(const EvaluationTable& table,
 
 nlohmann::json summary(const EvaluationTable& table, const Protocol& protocol,
                        const std::vector<Comparison>& paired, const Stopwatch& since_start) {
-  nlohmann::json out = run_facts(since_start);
+  nlohmann::json out = run_facts(since_start, protocol.device);
   out["dataset"] = protocol.dataset;
   out["seed"] = protocol.seeds.front();
   out["seeds"] = protocol.seeds;

@@ -17,6 +17,7 @@ struct Protocol {
   std::vector<std::uint64_t> seeds;
   std::vector<int> k;
   int draws = 0;
+  Device device = {};  // of neural models
 };
 
 /// `method` minus `reference` at `k`, episode by episode.

@@ -38,9 +38,9 @@ double Stopwatch::seconds() const {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
 }
 
-nlohmann::json run_facts(const Stopwatch& since_start) {
+nlohmann::json run_facts(const Stopwatch& since_start, Device device) {
   return {{"version", kVersion},         {"commit", kCommit},
-          {"date", utc_now()},           {"device", "cpu"},
+          {"date", utc_now()},           {"device", to_string(device)},
           {"cpu", cpu_name()},           {"simd", kernels::simd_level()},
           {"threads", threads()},        {"wall_s", since_start.seconds()},
           {"peak_rss_mb", peak_rss_mb()}};

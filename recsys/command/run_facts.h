@@ -5,6 +5,8 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
+#include "engine/device.h"
+
 namespace mettle::command {
 
 /// Model name of the processor, "unknown" where the system does not tell.
@@ -24,6 +26,6 @@ class Stopwatch {
 };
 
 /// {"version", "commit", "date", "device", "cpu", "simd", "threads", "wall_s", "peak_rss_mb"}.
-nlohmann::json run_facts(const Stopwatch& since_start);
+nlohmann::json run_facts(const Stopwatch& since_start, Device device);
 
 }  // namespace mettle::command

@@ -169,7 +169,7 @@ ExitCode train(const CLI::App& app, TrainOptions& options, const InterruptScope&
 ExitCode run(const CLI::App& app, TrainOptions options) {
   const Stopwatch watch;
   const InterruptScope interrupt;
-  apply(options.machine);
+  options.neural.device = apply(options.machine);
   const NeuralMethod method = method_of(options.method);
   check_sizes(options.neural);
   check_folder(options, method);

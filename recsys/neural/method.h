@@ -36,6 +36,10 @@ NeuralMethod parse_method(std::string_view name);
 struct Learned {
   Params weights;
   Params adaptation;
+
+  /// Where it is, and batches must be.
+  Device device() const { return weights.values().at(0).device(); }
+  Learned to(Device device) const { return {weights.to(device), adaptation.to(device)}; }
 };
 
 /// More inner gradient steps are refused.

@@ -57,7 +57,8 @@ RawPredictions predict_raw(const FewShotMethod& method, const Learned& learned, 
     const std::int64_t count = std::min(kBatch, std::ssize(episodes) - begin);
     const auto part =
         episodes.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count));
-    append(out, method.predict(learned, episode_batch(data, features, part, k)));
+    append(out,
+           method.predict(learned, episode_batch(data, features, part, k).to(learned.device())));
     if (tick) tick();
   }
   return out;
@@ -72,8 +73,8 @@ RawPredictions predict_raw(const FewShotMethod& method, const Learned& learned,
   for (const ItemRating& rating : support) rated.push_back(rating.item);
   if (rated.empty()) rated.push_back(0);  // one empty slot
   RawPredictions out;
-  append(out, method.predict(learned, {user_batch(features, rated, support),
-                                       user_batch(features, items, {})}));
+  const MetaBatch batch{user_batch(features, rated, support), user_batch(features, items, {})};
+  append(out, method.predict(learned, batch.to(learned.device())));
   return out;
 }
 

@@ -44,6 +44,9 @@ class TrainedRecommender {
   std::vector<ItemPrediction> predict(const Dataset& data, std::span<const ItemRating> support,
                                       std::span<const std::int32_t> items) const;
 
+  /// Predicts on another device from here on.
+  void move_to(Device device) { learned_ = learned_.to(device); }
+
   const NeuralConfiguration& configuration() const { return configuration_; }
   const FeatureTable& features() const { return *features_; }
   const Learned& learned() const { return learned_; }

@@ -262,8 +262,9 @@ void TrainedRecommender::save(const Dataset& data, const std::filesystem::path& 
 
 TensorFile TrainedRecommender::to_file(const Dataset& data) const {
   TensorFile file;
-  put(file, kWeights, named_tensors(learned_.weights));
-  put(file, kAdaptation, named_tensors(learned_.adaptation));
+  const Learned learned = learned_.to(Device::cpu());
+  put(file, kWeights, named_tensors(learned.weights));
+  put(file, kAdaptation, named_tensors(learned.adaptation));
   file.tensors[kNumeric] = features_->new_user_numeric();
   file.tensors[kFactors] = features_->new_user_factors();
   file.tensors[kIds] = features_->item_ids();

@@ -76,12 +76,13 @@ std::span<const std::int64_t> JointStage::batch(std::int64_t step) const {
 }
 
 Variable JointStage::loss(const Learned& learned, std::int64_t step, Generator& random) const {
-  const RatingBatch truth = rating_batch(data_, features_, batch(step), 1);
+  const Device device = learned.device();
+  const RatingBatch truth = rating_batch(data_, features_, batch(step), 1).to(device);
   std::vector<float> biases;
   for (const std::int64_t slot : batch(step))
     biases.push_back(
         user_bias_[static_cast<std::size_t>(data_.ratings[static_cast<std::size_t>(slot)].user)]);
-  const Variable bias(Tensor::from(biases, truth.stars.shape()));
+  const Variable bias(Tensor::from(biases, truth.stars.shape()).to(device));
   RatingPrediction prediction = model_(learned.weights, truth.features, random.next_key());
   prediction.stars = add(prediction.stars, bias);
   prediction.like_logit = add(prediction.like_logit, mul(learned.adaptation[kBiasSlope], bias));
@@ -134,7 +135,8 @@ std::span<const std::int32_t> MetaStage::users(std::int64_t step) const {
 }
 
 Variable MetaStage::loss(const Learned& learned, std::int64_t step, Generator& random) const {
-  const MetaBatch batch = sample_meta_batch(data_, features_, users(step), options_.batch, random);
+  const MetaBatch batch =
+      sample_meta_batch(data_, features_, users(step), options_.batch, random).to(learned.device());
   return mean_loss(method_->predict(learned, batch), batch.query);
 }
 

@@ -53,14 +53,15 @@ TrainedRecommender NeuralTraining::train(NeuralMethod method) {
     const FinetuneChoice choice =
         choose_finetuning(model_, weights, data_, *features_, split_.validation, hooks_.work);
     const auto tuned = make_method(method, model_, choice.options);
-    return finished(method, choice.options, {weights, tuned->initial_adaptation(weights, random)});
+    const Params adaptation = tuned->initial_adaptation(weights, random).to(options_.device);
+    return finished(method, choice.options, {weights, adaptation});
   }
   const auto few_shot = make_method(method, model_, options_.adaptation);
   MetaStage stage(data_, split_, *features_, few_shot, method_name(method), options_.meta);
-  const TrainingResult result =
-      train_stage(stage, {weights, few_shot->initial_adaptation(weights, random)},
-                  options_.meta.trainer, stream_seed(options_.seed, meta_stream), hooks_,
-                  checkpoint(stage.name()), identity(stage.name()));
+  const TrainingResult result = train_stage(
+      stage, Learned{weights, few_shot->initial_adaptation(weights, random)}.to(options_.device),
+      options_.meta.trainer, stream_seed(options_.seed, meta_stream), hooks_,
+      checkpoint(stage.name()), identity(stage.name()));
   return finished(method, options_.adaptation, result.best);
 }
 
@@ -71,9 +72,9 @@ const Params& NeuralTraining::joint_weights() {
   model_.init(initial.weights, random);
   initial.adaptation = JointStage::initial_adaptation();
   JointStage stage(data_, split_, *features_, model_, options_.joint);
-  TrainingResult result =
-      train_stage(stage, initial, options_.joint.trainer, stream_seed(options_.seed, joint_stream),
-                  hooks_, checkpoint(stage.name()), identity(stage.name()));
+  TrainingResult result = train_stage(stage, initial.to(options_.device), options_.joint.trainer,
+                                      stream_seed(options_.seed, joint_stream), hooks_,
+                                      checkpoint(stage.name()), identity(stage.name()));
   return joint_weights_.emplace(std::move(result.best.weights));
 }
 

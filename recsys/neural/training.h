@@ -17,6 +17,7 @@ struct NeuralTrainingOptions {
   AdaptationOptions adaptation;
   JointOptions joint;
   MetaOptions meta;
+  Device device = {};      // where weights are trained; checkpoints go from one to another
   std::uint64_t seed = 0;  // of folds, weights, order of data, tasks and dropout
   /// Folder of checkpoints, one file per stage; empty: none are written. Training goes on from the
   /// files found there. FileError when they belong to other options or other data.
@@ -24,7 +25,8 @@ struct NeuralTrainingOptions {
 };
 
 /// The result depends on the data, the split and the options alone: the same bits for any number of
-/// threads and however often training was interrupted. `data` and `split` must outlive it.
+/// threads and however often training was interrupted. Devices differ in rounding. `data` and
+/// `split` must outlive it.
 class NeuralTraining {
  public:
   /// OtherRunError, before any work, when a checkpoint of options.checkpoints belongs to other
