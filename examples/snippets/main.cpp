@@ -1,6 +1,7 @@
-// The C++ of the README and of docs/meta-learning.md, so that it compiles and says what is true.
+// The C++ of the README and of pages in docs/, so that it compiles and says what is true.
 // The lint test holds the pages against this file: each paragraph of their code stands in it.
 // Ends with 1 when a result is not what the page promises.
+#include <mettle/kernels/attention.h>
 #include <mettle/mettle.h>
 using namespace mettle;
 
@@ -82,6 +83,38 @@ bool adapt_and_meta_gradient() {
   return report("adapt and meta_gradient", ok);
 }
 
+// One head with one query and two keys that score alike: P = (1/2, 1/2), and q moves by d.
+bool tangent_of_attention() {
+  using namespace mettle::kernels;
+  const double q_data[] = {0.0}, k_data[] = {1.0, -1.0}, v_data[] = {3.0, 1.0}, d = 0.5;
+  double out_data[1], lse[1], tangent_data[1];
+  AttentionProblem problem;
+  problem.dtype = DType::f64;
+  problem.batch = problem.heads = problem.queries = problem.head_dim = problem.value_dim = 1;
+  problem.keys = 2;
+  const AttentionIn q{q_data, 1, 1, 1}, k{k_data, 2, 2, 1}, v{v_data, 2, 2, 1};
+  const AttentionIn tangent_q{&d, 1, 1, 1};
+  const AttentionOut out{out_data, 1, 1, 1}, tangent_out{tangent_data, 1, 1, 1};
+  const Stream stream = current_stream(Device::cpu());
+
+  attention_forward(stream, {problem, q, k, v, out, lse});
+
+  AttentionJvpArgs moved;
+  moved.problem = problem;
+  moved.q = q;
+  moved.k = k;
+  moved.v = v;
+  moved.out = {out.data, out.batch, out.head, out.row};
+  moved.lse = lse;
+  moved.tangent_q = tangent_q;  // k and v stay where they are
+  moved.tangent_out = tangent_out;
+  attention_jvp(stream, moved);
+
+  // S = (q, -q), so dP = P o (U - u) = (d, -d) / 2, and out = 2 moves by 3 d / 2 - d / 2.
+  return report("tangent of attention",
+                std::abs(out_data[0] - 2) < 1e-12 && std::abs(tangent_data[0] - d) < 1e-12);
+}
+
 }  // namespace
 
 int main() {
@@ -89,6 +122,7 @@ int main() {
     bool ok = ten_lines();
     ok = weights_are_arguments() && ok;
     ok = adapt_and_meta_gradient() && ok;
+    ok = tangent_of_attention() && ok;
     return ok ? 0 : 1;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "error: %s\n", error.what());
