@@ -3,17 +3,20 @@
 // warpgroup, which gives up its registers, orders the copies of k and v into two stages each;
 // mbarriers say when a tile is in and when both warpgroups are done with it. q k^T of a tile is
 // issued together with the product of the weights of the tile before with v, and the softmax runs
-// while that second product is under way. Weights go from the accumulators of the first product to
+// while that second product is under way. The two warpgroups issue by turns, so that one multiplies
+// while the other weighs; without the barriers for it they might do the same at the same time,
+// which leaves one of the two units idle. Weights go from the accumulators of the first product to
 // the left operand of the second without leaving registers.
 //
 // Per head: 4 Nq Nk D FLOP, Nq Nk exponentials, (2 Nq + 2 Nk) D * 2 bytes of device memory plus 4
 // Nq for lse; K and V are read once per query tile from L2: 128 FLOP per byte, 700 TF/s at 5.5
 // TB/s. For 64 queries and 128 keys at D = 64, in cycles of an H100's multiprocessor: products 512
 // (2048 multiply-adds each), exponentials 512 (16 each), other instructions about 230 (128
-// each; 3.5 per score). The three overlap within a warpgroup as above and between the two; at D =
-// 128 the products are 1024 of the same sum. Prediction, not measured: 380 to 450 TF/s at D = 64
-// and 520 to 600 at D = 128 for N >= 2048; N <= 128: no faster than the variant mma, a block has
-// but one or two tiles.
+// each; 3.5 per score). At D = 128 the products are 1024, the rest stays. Perfect overlap would
+// leave the largest of the three, none their sum.
+//
+// Prediction, not measured: 400 to 470 TF/s at D = 64 and 550 to 630 at D = 128 for N >= 2048;
+// N <= 128: no faster than the variant mma, a block has but one or two tiles.
 //
 // With an additive mask or dropout tiles have 64 keys. Registers: 168 at launch, 232 for who
 // multiplies, of which scores, output and weights are 160 at D = 128; no spills.
@@ -61,6 +64,31 @@ template <class Shape> struct WgmmaForwardRing {
   }
 };
 
+// The two warpgroups issue their products by turns, as many for each, so that one weighs while the
+// other's are under way. Barriers of both: one arrives to give the turn, the other waits to take
+// it.
+template <class Shape> class WgmmaTurns {
+ public:
+  METTLE_DEVICE WgmmaTurns(int group, int turns) : group_(group), turns_(turns) {
+    static_assert(Shape::groups == 2);
+    if (group == 1 && turns > 0) give_to(0);
+  }
+  METTLE_DEVICE void take() const {
+    dev::sync_named(1 + Shape::groups + group_, Shape::groups * dev::warpgroup_size);
+  }
+  /// After turn `turn`. The last one of all goes to nobody.
+  METTLE_DEVICE void give(int turn) const {
+    if (group_ == 0 || turn + 1 < turns_) give_to(group_ ^ 1);
+  }
+
+ private:
+  METTLE_DEVICE static void give_to(int group) {
+    dev::arrive_named(1 + Shape::groups + group, Shape::groups * dev::warpgroup_size);
+  }
+
+  int group_, turns_;
+};
+
 // One thread orders all copies, in the order in which they are needed.
 template <class Shape>
 METTLE_DEVICE void wgmma_forward_load(const WgmmaForwardRing<Shape>& ring,
@@ -92,6 +120,7 @@ METTLE_DEVICE void wgmma_forward_walk(typename Shape::Columns& out, MmaSoftmax<S
                                       const AttentionCall<float>& call, const AttentionHead& head,
                                       const typename Shape::T* q, int query, int tiles) {
   using Ring = WgmmaForwardRing<Shape>;
+  const WgmmaTurns<Shape> turns(dev::thread_rank() / dev::warpgroup_size, tiles);
   const bool tells = dev::thread_rank() % dev::warpgroup_size == 0;
   const int whole = call.visible(query);  // keys that every row of the warp sees
   typename Shape::Scores s = {};
@@ -109,15 +138,18 @@ METTLE_DEVICE void wgmma_forward_walk(typename Shape::Columns& out, MmaSoftmax<S
   };
 
   dev::mbarrier_wait(&ring.k_full[0], 0);
+  turns.take();
   dev::fence_multiplies(s);
   wgmma_scores<Shape>(s, q, ring.k_tile(0));
   dev::commit_multiplies();
+  turns.give(0);
   dev::wait_multiplies<0>(s);
   if (tells) dev::mbarrier_arrive(&ring.k_empty[0]);
   weigh(0);
   wgmma_pack<Shape>(weights, s);
   for (int t = 1; t < tiles; ++t) {
     dev::mbarrier_wait(&ring.k_full[Ring::stage(t)], Ring::parity(t));
+    turns.take();
     dev::fence_multiplies(s);
     wgmma_scores<Shape>(s, q, ring.k_tile(t));
     dev::commit_multiplies();
@@ -125,6 +157,7 @@ METTLE_DEVICE void wgmma_forward_walk(typename Shape::Columns& out, MmaSoftmax<S
     dev::fence_multiplies(out, weights);
     wgmma_add_values<Shape>(out, weights, ring.v_tile(t - 1));
     dev::commit_multiplies();
+    turns.give(t);
     dev::wait_multiplies<1>(s);
     if (tells) dev::mbarrier_arrive(&ring.k_empty[Ring::stage(t)]);
     weigh(t);  // while the product with v is under way
@@ -179,7 +212,13 @@ void attention_wgmma_forward(const AttentionCall<float> call,
                                         of_stages + Shape::stages,
                                         of_stages + 2 * Shape::stages,
                                         of_stages + 3 * Shape::stages};
+  constexpr int loader = Shape::groups * dev::warpgroup_size;
   if (dev::thread_rank() == 0) ring.make();
+  if (dev::thread_rank() == loader) {
+    dev::prefetch_tensor_map(&x.q);
+    dev::prefetch_tensor_map(&x.k);
+    dev::prefetch_tensor_map(&x.v);
+  }
   dev::sync_block();
 
   const AttentionHead head = attention_head(dev::block_index().x / tiles, call.heads);
@@ -190,8 +229,7 @@ void attention_wgmma_forward(const AttentionCall<float> call,
   const int group = dev::thread_rank() / dev::warpgroup_size;
   if (group == Shape::groups) {
     dev::lower_registers<40>();
-    if (dev::thread_rank() == Shape::groups * dev::warpgroup_size)
-      wgmma_forward_load(ring, x, head, first, walked);
+    if (dev::thread_rank() == loader) wgmma_forward_load(ring, x, head, first, walked);
     return;
   }
   dev::raise_registers<232>();

@@ -1,5 +1,6 @@
 // Kernel tests of the CUDA kernels on the emulated device. METTLE_EMULATION_SEED draws another
-// order of threads, blocks and streams.
+// order of threads, blocks and streams; METTLE_EMULATION_CAPABILITY=8 makes it a device that lacks
+// what came with compute capability 9.0.
 #include <cstdlib>
 #include <string>
 
@@ -15,6 +16,8 @@ Device set_up() {
   const char* seed = std::getenv("METTLE_EMULATION_SEED");
   emulation::DriverOptions options;
   options.machine.seed = seed ? std::stoull(seed) : 0;
+  const char* capability = std::getenv("METTLE_EMULATION_CAPABILITY");
+  if (capability) options.capability_major = std::stoi(capability);
   set_cuda_driver(std::make_shared<emulation::EmulatedDriver>(options));
   kernels::cuda::register_kernels();
   return Device::cuda(0);
