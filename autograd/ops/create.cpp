@@ -3,6 +3,7 @@
 #include <numbers>
 
 #include "autograd/ops/support.h"
+#include "kernels/copy.h"
 #include "kernels/random.h"
 
 namespace mettle {
@@ -17,9 +18,9 @@ Variable full_like(const Variable& x, double value) {
 
 Variable arange(std::int64_t n, Device device) {
   METTLE_CHECK(ShapeError, n >= 0, "arange: {} is negative", n);
-  Tensor y = Tensor::empty({n}, DType::i64);
-  for (std::int64_t i = 0; i < n; ++i) y.data<std::int64_t>()[i] = i;
-  return Variable(y.to(device));
+  Tensor y = Tensor::empty({n}, DType::i64, device);
+  kernels::arange(current_stream(device), {y.data<std::int64_t>(), n});
+  return Variable(std::move(y));
 }
 
 namespace {
