@@ -110,6 +110,21 @@ TEST(AttentionMma, SameBitsOnRepeat) {
     }
 }
 
+TEST(AttentionMma, AStoredKeyDropsTheSame) {
+  for (const std::string& variant : variants())
+    for (std::size_t row : {12, 13, 18}) {
+      SCOPED_TRACE(variant + " " + describe(cases[row]));
+      AttentionRun want(cases[row], DType::bf16), got(want);
+      const Array<std::uint64_t> stored({want.key.seed, want.key.offset});
+      got.key = {1, 2, stored.data()};
+      want.run(variant.c_str());
+      got.run(variant.c_str());
+      for (std::size_t i = 0; i < got.results().size(); ++i)
+        EXPECT_TRUE(got.results()[i].operand->values() == want.results()[i].operand->values())
+            << got.results()[i].name;
+    }
+}
+
 TEST(AttentionMma, RowsWithoutValidKeysGiveZeros) {
   for (const std::string& variant : variants()) {
     const AttentionCase c{2, 1, 20, 21, 16, 8, false, no_mask, invalid};
