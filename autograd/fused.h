@@ -13,7 +13,7 @@
 #include <optional>
 
 #include "autograd/ops.h"
-#include "engine/random.h"
+#include "autograd/random_key.h"
 #include "kernels/bce_with_logits.h"
 #include "kernels/bias_gelu.h"
 
@@ -80,7 +80,7 @@ struct AttentionOptions {
   /// Probability in [0, 1) with which an element of the softmax is dropped; what is kept is divided
   /// by 1 - dropout. The elements of (..., H, Nq, Nk), counted row-major, draw from `key`.
   double dropout = 0.0;
-  PhiloxKey key = {};
+  RandomKey key = {};
 };
 
 /// dropout(softmax(scale q k^T + mask)) v. q (..., H, Nq, D), k (..., H, Nk, D), v (..., H, Nk, Dv)
@@ -98,7 +98,7 @@ Variable attention_packed(const Variable& qkv, const AttentionOptions& options =
 
 /// Zeroes an element with probability p in [0, 1) and divides what is kept by 1 - p. Elements
 /// counted row-major draw from `key`: the same key drops the same elements. Its own adjoint.
-Variable dropout(const Variable& x, double p, PhiloxKey key);
+Variable dropout(const Variable& x, double p, const RandomKey& key);
 
 struct ResidualNorm {
   Variable normalized;  // layer_norm(sum)
@@ -109,7 +109,7 @@ struct ResidualNorm {
 /// beta and eps are those of layer_norm; p and key those of dropout.
 ResidualNorm dropout_residual_layer_norm(const Variable& x, const Variable& residual,
                                          const Variable& gamma, const Variable& beta, double p,
-                                         PhiloxKey key, double eps = 1e-5);
+                                         const RandomKey& key, double eps = 1e-5);
 
 /// Rows of a table: table [V, D], ids (i64 or i32, of any shape) -> (ids' shape..., D). Positions
 /// that hold padding_id read as zeros and send no gradient (-1: none). Any other id outside [0, V)

@@ -19,6 +19,6 @@ Variable linear_cross_entropy(const Variable& x, const Variable& weight, const V
                               const Variable& target, const CrossEntropyOptions& options);
 ResidualNorm dropout_residual_layer_norm(const Variable& x, const Variable& residual,
                                          const Variable& gamma, const Variable& beta, double p,
-                                         PhiloxKey key, double eps);
+                                         const RandomKey& key, double eps);
 
 }  // namespace mettle::reference

@@ -11,8 +11,8 @@
 #include <span>
 #include <string_view>
 
+#include "autograd/random_key.h"
 #include "autograd/variable.h"
-#include "engine/random.h"
 #include "kernels/linalg.h"
 #include "kernels/order.h"
 #include "kernels/reduction.h"
@@ -28,16 +28,16 @@ Variable full_like(const Variable& x, double value);
 /// 0, 1, ..., n - 1 as i64.
 Variable arange(std::int64_t n, Device device = Device::cpu());
 /// Uniform in [low, high); element i is a function of (key, i).
-Variable uniform(const Shape& shape, PhiloxKey key, double low = 0.0, double high = 1.0,
+Variable uniform(const Shape& shape, const RandomKey& key, double low = 0.0, double high = 1.0,
                  DType dtype = DType::f32, Device device = Device::cpu());
 /// Normal, by Box and Muller's transform of uniform numbers.
-Variable normal(const Shape& shape, PhiloxKey key, double mean = 0.0, double deviation = 1.0,
+Variable normal(const Shape& shape, const RandomKey& key, double mean = 0.0, double deviation = 1.0,
                 DType dtype = DType::f32, Device device = Device::cpu());
 /// Integers of [low, high), i64; high - low is at most 2^32.
-Variable randint(const Shape& shape, PhiloxKey key, std::int64_t low, std::int64_t high,
+Variable randint(const Shape& shape, const RandomKey& key, std::int64_t low, std::int64_t high,
                  Device device = Device::cpu());
 /// 0, 1, ..., n - 1 in random order, i64.
-Variable permutation(std::int64_t n, PhiloxKey key, Device device = Device::cpu());
+Variable permutation(std::int64_t n, const RandomKey& key, Device device = Device::cpu());
 
 // ---------------------------------------------------------------------------------------
 // elementwise

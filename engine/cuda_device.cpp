@@ -160,9 +160,12 @@ void CudaDevice::throw_fault() {
 }
 
 void CudaDevice::refuse_capture(const Stream& stream, const char* what) {
-  METTLE_CHECK(DeviceError, !driver_->is_capturing(stream),
-               "{}: {} is not possible while a graph is captured; do it before or after",
-               to_string(stream.device), what);
+  METTLE_CHECK(
+      DeviceError, !driver_->is_capturing(stream),
+      "{}: {} is not possible while a graph is captured, since its bytes would be those of "
+      "the capture at every launch; do it before or after, and keep what the work needs in "
+      "tensors of the device",
+      to_string(stream.device), what);
 }
 
 std::byte* CudaDevice::stage(std::size_t bytes, const Stream& stream) {

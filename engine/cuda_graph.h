@@ -4,8 +4,11 @@
 //   CudaGraph graph = CudaGraph::capture(device, [&] { loss = step(params, batch); });
 //   for (...) { batch.copy_from(...); graph.launch(); }
 //
+// docs/cuda-graphs.md: a training step with dropout, clipping, optimizer and schedule.
+//
 // The work reads and writes the memory that it had when it was captured: new inputs are copied into
-// the same tensors, and results stand in the tensors that the capture made.
+// the same tensors, and results stand in the tensors that the capture made. Numbers of the host,
+// such as a rate or a PhiloxKey, stay those of the capture; what is to change stands in tensors.
 #pragma once
 
 #include <functional>
@@ -17,10 +20,10 @@ namespace mettle {
 
 class CudaGraph {
  public:
-  /// Runs `work`, whose operations on `device` are noted instead of done. It must not read values
-  /// of the device on the host. Run it once before, so that nothing is set up for the first time
-  /// inside. Throws DeviceError on the cpu, and whatever the work throws; then nothing stays
-  /// captured.
+  /// Runs `work`, whose operations on `device` are noted instead of done. It must not copy from or
+  /// to the host, which reading a value does: that throws DeviceError, saying so. Run it once
+  /// before, so that nothing is set up for the first time inside. Throws DeviceError on the cpu,
+  /// and whatever the work throws; then nothing stays captured.
   static CudaGraph capture(Device device, const std::function<void()>& work);
 
   CudaGraph(CudaGraph&& other) noexcept;

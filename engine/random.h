@@ -44,17 +44,26 @@ struct PhiloxKey {
   std::uint64_t seed = 0;
   std::uint64_t offset =
       0;  // goes to the upper half of the counter: one value per reserved stretch
+  /// [2], in place of seed and offset, in the memory of the kernel's device: a captured graph finds
+  /// the key of each launch there. Null: the two above. Only kernels of that device may look.
+  const std::uint64_t* stored = nullptr;
 
-  METTLE_HD std::uint32_t bits(std::uint64_t i) const {
-    return philox(seed, i / 4, offset).word[i % 4];
+  /// The same key with its numbers in it.
+  METTLE_HD PhiloxKey value() const {
+    return stored ? PhiloxKey{stored[0], stored[1], nullptr} : PhiloxKey{seed, offset, nullptr};
   }
-  METTLE_HD PhiloxBlock block(std::uint64_t i) const { return philox(seed, i, offset); }
+  METTLE_HD std::uint32_t bits(std::uint64_t i) const { return block(i / 4).word[i % 4]; }
+  METTLE_HD PhiloxBlock block(std::uint64_t i) const {
+    const PhiloxKey k = value();
+    return philox(k.seed, i, k.offset);
+  }
   /// A stretch for part i of the computation that was given this one: under another seed, so that
   /// no part draws the numbers of another.
   METTLE_HD PhiloxKey fork(std::uint64_t i) const {
-    const PhiloxBlock b = philox(seed, i, ~offset);
+    const PhiloxKey k = value();
+    const PhiloxBlock b = philox(k.seed, i, ~k.offset);
     return {(static_cast<std::uint64_t>(b.word[1]) << 32) | b.word[0],
-            (static_cast<std::uint64_t>(b.word[3]) << 32) | b.word[2]};
+            (static_cast<std::uint64_t>(b.word[3]) << 32) | b.word[2], nullptr};
   }
 };
 
@@ -76,7 +85,7 @@ class Generator {
       : seed_(seed), offset_(offset) {}
 
   /// A fresh stretch of the stream, 2^66 numbers long.
-  PhiloxKey next_key() { return {seed_, offset_++}; }
+  PhiloxKey next_key() { return {seed_, offset_++, nullptr}; }
   /// Uniform 64 random bits.
   std::uint64_t next_u64() {
     const PhiloxBlock b = next_key().block(0);

@@ -1,4 +1,5 @@
-// Strided copy with conversion of the element type: contiguous(), cast(), pad and friends.
+// Strided copy with conversion of the element type: contiguous(), cast(), pad and friends. Constant
+// and counting fills.
 #pragma once
 
 #include "engine/dtype.h"
@@ -30,5 +31,13 @@ struct FillArgs {
 };
 
 inline Slot<FillArgs> fill{"fill"};
+
+/// y[i] = i for a dense run of n elements.
+struct ArangeArgs {
+  std::int64_t* y;
+  std::int64_t n;
+};
+
+inline Slot<ArangeArgs> arange{"arange"};
 
 }  // namespace mettle::kernels

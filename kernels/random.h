@@ -24,4 +24,13 @@ struct RandomArgs {
 
 inline Slot<RandomArgs> random_fill{"random_fill"};
 
+/// key.fork(part), left where kernels find it.
+struct ForkKeyArgs {
+  PhiloxKey key;
+  std::uint64_t part;
+  std::uint64_t* forked;  // [2] seed, offset; not where `key` is stored
+};
+
+inline Slot<ForkKeyArgs> fork_key{"fork_key"};
+
 }  // namespace mettle::kernels

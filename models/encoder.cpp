@@ -36,8 +36,11 @@ Variable Encoder::operator()(const Params& params, const Variable& x,
   const double p = input.dropout_key ? options_.dropout : 0.0;
   AttentionOptions attention{.mask = input.mask, .key_padding = input.key_padding};
   attention.dropout = input.dropout_key ? options_.attention_dropout : 0.0;
-  const PhiloxKey pass = input.dropout_key.value_or(PhiloxKey{});
-  std::uint64_t site = 0;  // of dropout: each draws from a stream of its own
+  std::uint64_t sites = 0;  // of dropout: each draws from a stream of its own
+  const auto key_of_site = [&](double probability) {
+    const std::uint64_t site = sites++;
+    return probability > 0 ? input.dropout_key->fork(site) : RandomKey();
+  };
 
   // Every part reads `normal` and is added to `residual`. The norms before the parts are shifted by
   // one: the sum after a part is normalised for the next part in the same pass over memory.
@@ -45,14 +48,14 @@ Variable Encoder::operator()(const Params& params, const Variable& x,
   Variable normal = before ? layers_[0].attention_norm(params, x) : x;
   Variable residual = x;
   const auto add = [&](const Variable& part, const LayerNorm& norm) {
-    ResidualNorm next = norm.after(params, part, residual, p, pass.fork(site++));
+    ResidualNorm next = norm.after(params, part, residual, p, key_of_site(p));
     normal = std::move(next.normalized);
     residual = before ? std::move(next.sum) : normal;
   };
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const Layer& layer = layers_[i];
     const LayerNorm& next = i + 1 < layers_.size() ? layers_[i + 1].attention_norm : final_norm_;
-    attention.key = pass.fork(site++);
+    attention.key = key_of_site(attention.dropout);
     add(layer.attention(params, normal, attention),
         before ? layer.feed_forward_norm : layer.attention_norm);
     add(layer.feed_forward(params, normal), before ? next : layer.feed_forward_norm);

@@ -30,7 +30,7 @@ struct EncoderInput {
   Variable key_padding = {};  // bool or u8 (..., N): nonzero marks a real token; null: all are
   Variable mask = {};         // added to the scores, see AttentionOptions
   /// Randomness of this pass's dropout; none: no dropout, as in evaluation.
-  std::optional<PhiloxKey> dropout_key = {};
+  std::optional<RandomKey> dropout_key = {};
 };
 
 class Encoder {

@@ -82,7 +82,7 @@ Variable LayerNorm::operator()(const Params& params, const Variable& x) const {
 }
 
 ResidualNorm LayerNorm::after(const Params& params, const Variable& x, const Variable& residual,
-                              double dropout, PhiloxKey key) const {
+                              double dropout, const RandomKey& key) const {
   return dropout_residual_layer_norm(x, residual, params[gamma_name_], params[beta_name_], dropout,
                                      key, eps_);
 }

@@ -55,7 +55,7 @@ class LayerNorm {
   Variable operator()(const Params& params, const Variable& x) const;
   /// layer_norm(residual + dropout(x)) and the sum, in one pass.
   ResidualNorm after(const Params& params, const Variable& x, const Variable& residual,
-                     double dropout, PhiloxKey key) const;
+                     double dropout, const RandomKey& key) const;
 
  private:
   std::string gamma_name_, beta_name_;

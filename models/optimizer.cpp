@@ -9,7 +9,6 @@
 
 #include "autograd/ops.h"
 #include "engine/exec.h"
-#include "kernels/copy.h"
 #include "kernels/optimizer.h"
 
 namespace mettle {
@@ -56,7 +55,8 @@ Optimizer::Optimizer(const char* name, const Params& parameters, const Parameter
       of_kind.push_back(Tensor::zeros(p.shape(), p.dtype(), p.device()));
   }
   like_ = layout_of(parameters);
-  steps_ = Tensor::zeros({static_cast<std::int64_t>(parameters.size())}, DType::i64);
+  const Device device = parameters.size() == 0 ? Device::cpu() : parameters.values()[0].device();
+  steps_ = Tensor::zeros({static_cast<std::int64_t>(parameters.size())}, DType::i64, device);
 }
 
 void Optimizer::check(std::span<const Variable> parameters,
@@ -85,6 +85,18 @@ void Optimizer::check(std::span<const Variable> parameters,
                  name_, like_.names()[i], to_string(parameters[i].shape()));
   }
   check_memory(parameters, gradients);
+}
+
+void Optimizer::check_number(const char* what, const Tensor& number) const {
+  if (!number.defined()) return;
+  METTLE_CHECK(ShapeError, number.numel() == 1, "{}: the {} is {}; it must have one element", name_,
+               what, describe(number));
+  METTLE_CHECK(DTypeError, number.dtype() == DType::f64,
+               "{}: the {} is {}; it must be f64; convert with cast()", name_, what,
+               describe(number));
+  METTLE_CHECK(DeviceError, number.device() == steps_.device(),
+               "{}: the {} is {}, the parameters are on {}; move it there", name_, what,
+               describe(number), to_string(steps_.device()));
 }
 
 // Tensors are updated at the same time, in pieces: none may be written where another is read.
@@ -120,30 +132,31 @@ void Optimizer::check_memory(std::span<const Variable> parameters,
 }
 
 void Optimizer::step(std::span<const Variable> parameters, std::span<const Variable> gradients,
-                     double learning_rate, double gradient_scale) {
-  METTLE_CHECK(ValueError, learning_rate >= 0 && learning_rate < infinity,
+                     const StepNumber& learning_rate, const StepNumber& gradient_scale) {
+  METTLE_CHECK(ValueError, learning_rate.value() >= 0 && learning_rate.value() < infinity,
                "{}: the learning rate is {}; it must be finite and not negative", name_,
-               learning_rate);
-  METTLE_CHECK(ValueError, std::isfinite(gradient_scale),
-               "{}: the gradients' scale is {}; were the gradients finite?", name_, gradient_scale);
+               learning_rate.value());
+  METTLE_CHECK(ValueError, std::isfinite(gradient_scale.value()),
+               "{}: the gradients' scale is {}; were the gradients finite?", name_,
+               gradient_scale.value());
+  check_number("learning rate", learning_rate.tensor());
+  check_number("gradients' scale", gradient_scale.tensor());
   check(parameters, gradients);
   const NoGrad off;
   Variables dense(gradients.begin(), gradients.end());
   for (Variable& g : dense)
     if (g) g = contiguous(g);
-  auto* steps = steps_.data<std::int64_t>();
+  const Factors factors{gradient_scale.value(), learning_rate.data(), gradient_scale.data()};
   for (const DType dtype : {DType::f32, DType::f64}) {
     std::vector<Update> updates;
     for (std::size_t i = 0; i < dense.size(); ++i)
       if (dense[i] && dense[i].dtype() == dtype)
-        updates.push_back({i, &parameters[i].value(), &dense[i].value(), steps[i] + 1,
-                           learning_rate * rules_[i].rate_factor, rules_[i].decay_factor});
+        updates.push_back({i, &parameters[i].value(), &dense[i].value(),
+                           steps_.data<std::int64_t>() + i,
+                           learning_rate.value() * rules_[i].rate_factor, rules_[i].decay_factor});
     if (updates.empty()) continue;
-    update(current_stream(parameters[updates[0].index].device()), dtype, updates, gradient_scale);
-    for (const Update& u : updates) {
-      steps[u.index] = u.step;
-      u.parameter->note_write(name_);
-    }
+    update(current_stream(steps_.device()), dtype, updates, factors);
+    for (const Update& u : updates) u.parameter->note_write(name_);
   }
 }
 
@@ -170,13 +183,8 @@ void Optimizer::restore(const std::map<std::string, Tensor>& saved) {
                  "{}: the saved '{}' is {}, this optimizer's is {}", name_, key,
                  describe(found->second), describe(tensor));
   }
-  for (const auto& [key, tensor] : own) {
-    const Tensor& from = saved.at(key);
-    kernels::copy(current_stream(tensor.device()),
-                  {from.data(), tensor.data(), from.dtype(), tensor.dtype(), from.shape(),
-                   from.strides(), tensor.strides()});
-    tensor.note_write(name_);
-  }
+  for (const auto& [key, tensor] : own)
+    tensor.copy_from(contiguous(Variable(saved.at(key))).value());
 }
 
 Sgd::Sgd(const Params& parameters, const SgdOptions& options, const ParameterRules& rules)
@@ -191,14 +199,15 @@ Sgd::Sgd(const Params& parameters, const SgdOptions& options, const ParameterRul
 }
 
 void Sgd::update(const Stream& stream, DType dtype, std::span<const Update> updates,
-                 double gradient_scale) {
+                 const Factors& factors) {
   std::vector<kernels::SgdTensor> tensors;
   for (const Update& u : updates)
     tensors.push_back({u.parameter->data(), u.gradient->data(),
                        options_.momentum > 0 ? moment(0, u.index) : nullptr, u.parameter->numel(),
-                       u.learning_rate, u.decay_factor * options_.weight_decay});
-  kernels::sgd_step(stream, {dtype, tensors.data(), std::ssize(tensors), options_.momentum,
-                             options_.nesterov, gradient_scale});
+                       u.learning_rate, u.decay_factor * options_.weight_decay, u.steps_made});
+  kernels::sgd_step(
+      stream, {dtype, tensors.data(), std::ssize(tensors), options_.momentum, options_.nesterov,
+               factors.gradient_scale, factors.rate, factors.scale});
 }
 
 AdamMoments::AdamMoments(const char* name, const Params& parameters, const AdamOptions& options,
@@ -212,14 +221,15 @@ AdamMoments::AdamMoments(const char* name, const Params& parameters, const AdamO
 }
 
 void AdamMoments::update(const Stream& stream, DType dtype, std::span<const Update> updates,
-                         double gradient_scale) {
+                         const Factors& factors) {
   std::vector<kernels::AdamTensor> tensors;
   for (const Update& u : updates)
     tensors.push_back({u.parameter->data(), u.gradient->data(), moment(0, u.index),
-                       moment(1, u.index), u.parameter->numel(), u.step, u.learning_rate,
-                       u.decay_factor * l2_, u.decay_factor * decay_});
-  kernels::adam_step(stream, {dtype, tensors.data(), std::ssize(tensors), options_.beta1,
-                              options_.beta2, options_.eps, gradient_scale});
+                       moment(1, u.index), u.parameter->numel(), 1, u.learning_rate,
+                       u.decay_factor * l2_, u.decay_factor * decay_, u.steps_made});
+  kernels::adam_step(stream,
+                     {dtype, tensors.data(), std::ssize(tensors), options_.beta1, options_.beta2,
+                      options_.eps, factors.gradient_scale, factors.rate, factors.scale});
 }
 
 }  // namespace mettle

@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "models/params.h"
@@ -27,6 +28,25 @@ using ParameterRules = std::function<ParameterRule(std::string_view name, const 
 /// No weight decay for biases, gains and other parameters of fewer than two axes.
 ParameterRule decay_matrices_only(std::string_view name, const Shape& shape);
 
+/// A number that a step multiplies by: the host's, or that of an f64 tensor of one element on the
+/// parameters' device, which is read when the step runs. In a captured graph (engine/cuda_graph.h)
+/// that is what was last copied into the tensor before each launch.
+class StepNumber {
+ public:
+  StepNumber(double value) : value_(value) {}                // NOLINT(google-explicit-constructor)
+  StepNumber(Tensor tensor) : tensor_(std::move(tensor)) {}  // NOLINT(google-explicit-constructor)
+
+  /// The host's part: 1 beside a tensor.
+  double value() const { return value_; }
+  /// Undefined for a number of the host.
+  const Tensor& tensor() const { return tensor_; }
+  const double* data() const { return tensor_.defined() ? tensor_.data<double>() : nullptr; }
+
+ private:
+  double value_ = 1.0;
+  Tensor tensor_;
+};
+
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
@@ -36,22 +56,24 @@ class Optimizer {
   /// Updates the parameters, those of construction in the same order, by gradients times
   /// `gradient_scale` (see clip_factor()). A parameter whose gradient is null keeps its value and
   /// its moments. The writes count as in-place writes: a graph that saved an old weight can no
-  /// longer be differentiated. The same bits for any number of threads.
+  /// longer be differentiated. The same bits for any number of threads. Nothing waits for a device,
+  /// and a captured step can be launched again: it counts its steps on the device.
   ///
   /// Before any work: ShapeError, DTypeError, DeviceError for what differs from the parameters of
   /// construction; ShapeError for a strided parameter; ValueError for a learning rate that is
   /// negative or not finite, a scale that is not finite, and a parameter that shares memory with
-  /// another or with a gradient.
+  /// another or with a gradient. Where a tensor holds a rate or scale that would be refused, the
+  /// step changes nothing when it runs.
   void step(std::span<const Variable> parameters, std::span<const Variable> gradients,
-            double learning_rate, double gradient_scale = 1.0);
+            const StepNumber& learning_rate, const StepNumber& gradient_scale = 1.0);
 
   /// Everything that later steps depend on, by name: "steps" (i64, how many each parameter has
-  /// made) and the moments, such as "m.encoder.weight". The tensors are the optimizer's own: the
-  /// next step writes into them.
+  /// made) and the moments, such as "m.encoder.weight", on the parameters' device. The tensors are
+  /// the optimizer's own: the next step writes into them.
   std::map<std::string, Tensor> state() const;
-  /// Takes over the values of a state(); from there on every step has the same bits as after it.
-  /// ValueError for a missing or unknown name, ShapeError or DTypeError for a tensor that differs,
-  /// each before anything is changed.
+  /// Takes over the values of a state() from any device; from there on every step has the same bits
+  /// as after it. ValueError for a missing or unknown name, ShapeError or DTypeError for a tensor
+  /// that differs, each before anything is changed.
   void restore(const std::map<std::string, Tensor>& state);
 
  protected:
@@ -60,9 +82,15 @@ class Optimizer {
     std::size_t index;  // of the parameter
     const Tensor* parameter;
     const Tensor* gradient;
-    std::int64_t step;  // of this parameter, 1 for the first
+    std::int64_t* steps_made;  // by this parameter before; the kernel counts it up
     double learning_rate;
     double decay_factor;
+  };
+  /// What all updates of a step are multiplied by beside their own numbers; see
+  /// kernels/optimizer.h.
+  struct Factors {
+    double gradient_scale;
+    const double *rate, *scale;
   };
 
   /// `moments` names the tensors kept beside each parameter, zeros at first. DTypeError for a
@@ -73,8 +101,9 @@ class Optimizer {
 
  private:
   virtual void update(const Stream& stream, DType dtype, std::span<const Update> updates,
-                      double gradient_scale) = 0;
+                      const Factors& factors) = 0;
   void check(std::span<const Variable> parameters, std::span<const Variable> gradients) const;
+  void check_number(const char* what, const Tensor& number) const;
   void check_memory(std::span<const Variable> parameters,
                     std::span<const Variable> gradients) const;
 
@@ -83,7 +112,7 @@ class Optimizer {
   std::vector<ParameterRule> rules_;
   std::vector<std::string> moment_names_;
   std::vector<std::vector<Tensor>> moments_;  // [moment][parameter]
-  Tensor steps_;                              // i64, one per parameter
+  Tensor steps_;                              // i64, one per parameter, on their device
 };
 
 struct SgdOptions {
@@ -103,7 +132,7 @@ class Sgd final : public Optimizer {
 
  private:
   void update(const Stream& stream, DType dtype, std::span<const Update> updates,
-              double gradient_scale) override;
+              const Factors& factors) override;
   SgdOptions options_;
 };
 
@@ -123,7 +152,7 @@ class AdamMoments : public Optimizer {
 
  private:
   void update(const Stream& stream, DType dtype, std::span<const Update> updates,
-              double gradient_scale) final;
+              const Factors& factors) final;
   AdamOptions options_;
   double l2_, decay_;
 };

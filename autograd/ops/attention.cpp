@@ -91,10 +91,11 @@ Shape lead_of(const Shape& shape, int inner) {
   return Shape(shape.span().first(shape.size() - static_cast<std::size_t>(inner)));
 }
 
-/// The constants of a problem. mask (lead..., H or 1, Nq or 1, Nk or 1), padding (lead..., Nk).
-AttentionProblem problem_of(DType dtype, const Sizes& sizes, const AttentionOptions& options,
+/// The constants of a problem with queries q, packed or not. mask (lead..., H or 1, Nq or 1, Nk or
+/// 1), padding (lead..., Nk).
+AttentionProblem problem_of(const Tensor& q, const Sizes& sizes, const AttentionOptions& options,
                             const Tensor* mask, const Tensor* padding) {
-  AttentionProblem p{dtype,
+  AttentionProblem p{q.dtype(),
                      numel(sizes.lead),
                      sizes.heads,
                      sizes.queries,
@@ -106,7 +107,7 @@ AttentionProblem problem_of(DType dtype, const Sizes& sizes, const AttentionOpti
                      {},
                      {},
                      options.dropout,
-                     options.key};
+                     options.key.on(q.device(), "attention")};
   const int lead = sizes.lead.rank();
   if (mask) {
     const auto stride = [&](int axis) {
@@ -213,7 +214,7 @@ struct Attention {
     return {lead_of(q.shape(), 3), q.size(-3), q.size(-2), k.size(-2), q.size(-1), v.size(-1)};
   }
   AttentionProblem problem(const Call& c) const {
-    return problem_of(c.x[0]->dtype(), sizes(*c.x[0], *c.x[1], *c.x[2]), constants, c.x[3], c.x[4]);
+    return problem_of(*c.x[0], sizes(*c.x[0], *c.x[1], *c.x[2]), constants, c.x[3], c.x[4]);
   }
 
   void backward(Call& c) const {
@@ -270,7 +271,7 @@ struct PackedAttention {
     return {lead_of(qkv.shape(), 4), qkv.size(-2), n, n, d, d};
   }
   AttentionProblem problem(const Call& c) const {
-    return problem_of(c.x[0]->dtype(), sizes(*c.x[0]), constants, c.x[1], c.x[2]);
+    return problem_of(*c.x[0], sizes(*c.x[0]), constants, c.x[1], c.x[2]);
   }
 
   void backward(Call& c) const {
@@ -312,7 +313,7 @@ Variable attention(const Variable& q, const Variable& k, const Variable& v,
   const Tensor lse = records ? new_lse(tq, sizes) : Tensor();
   kernels::attention_forward(
       current_stream(tq.device()),
-      {problem_of(tq.dtype(), sizes, constants, ops::value_of(x[3]), ops::value_of(x[4])),
+      {problem_of(tq, sizes, constants, ops::value_of(x[3]), ops::value_of(x[4])),
        in(&tq, separate), in(&tk, separate), in(&tv, separate), out(y, separate),
        ops::data_of(lse)});
   return ops::Fused<Attention>::record(
@@ -336,8 +337,8 @@ Variable attention_packed(const Variable& qkv, const AttentionOptions& options) 
   const Tensor lse = records ? new_lse(t, sizes) : Tensor();
   kernels::attention_forward(
       current_stream(t.device()),
-      {problem_of(t.dtype(), sizes, constants, ops::value_of(x[1]), ops::value_of(x[2])),
-       in_part(&t, 0), in_part(&t, 1), in_part(&t, 2), out(y, by_row), ops::data_of(lse)});
+      {problem_of(t, sizes, constants, ops::value_of(x[1]), ops::value_of(x[2])), in_part(&t, 0),
+       in_part(&t, 1), in_part(&t, 2), out(y, by_row), ops::data_of(lse)});
   return ops::Fused<PackedAttention>::record(
       {constants, ops::keep(records ? y : Tensor()), ops::keep(lse)}, y, x);
 }

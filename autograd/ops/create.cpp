@@ -3,6 +3,7 @@
 #include <numbers>
 
 #include "autograd/ops/support.h"
+#include "kernels/copy.h"
 #include "kernels/random.h"
 
 namespace mettle {
@@ -17,37 +18,37 @@ Variable full_like(const Variable& x, double value) {
 
 Variable arange(std::int64_t n, Device device) {
   METTLE_CHECK(ShapeError, n >= 0, "arange: {} is negative", n);
-  Tensor y = Tensor::empty({n}, DType::i64);
-  for (std::int64_t i = 0; i < n; ++i) y.data<std::int64_t>()[i] = i;
-  return Variable(y.to(device));
+  Tensor y = Tensor::empty({n}, DType::i64, device);
+  kernels::arange(current_stream(device), {y.data<std::int64_t>(), n});
+  return Variable(std::move(y));
 }
 
 namespace {
 
-Variable random(kernels::Distribution distribution, const Shape& shape, PhiloxKey key, double a,
-                double b, DType dtype, Device device) {
+Variable random(kernels::Distribution distribution, const Shape& shape, const RandomKey& key,
+                double a, double b, DType dtype, Device device) {
   Tensor y = Tensor::empty(shape, dtype, device);
-  kernels::random_fill(current_stream(y.device()),
-                       {distribution, dtype, y.data(), y.numel(), key, a, b});
+  kernels::random_fill(current_stream(y.device()), {distribution, dtype, y.data(), y.numel(),
+                                                    key.on(y.device(), "random numbers"), a, b});
   return Variable(std::move(y));
 }
 
 }  // namespace
 
-Variable uniform(const Shape& shape, PhiloxKey key, double low, double high, DType dtype,
+Variable uniform(const Shape& shape, const RandomKey& key, double low, double high, DType dtype,
                  Device device) {
   METTLE_CHECK(ValueError, low <= high, "uniform: low {} is above high {}", low, high);
   return random(kernels::Distribution::uniform, shape, key, low, high, dtype, device);
 }
 
-Variable normal(const Shape& shape, PhiloxKey key, double mean, double deviation, DType dtype,
-                Device device) {
+Variable normal(const Shape& shape, const RandomKey& key, double mean, double deviation,
+                DType dtype, Device device) {
   METTLE_CHECK(ValueError, deviation >= 0, "normal: the deviation {} is negative", deviation);
   return random(kernels::Distribution::normal, shape, key, mean, deviation, dtype, device);
 }
 
 // Truncation of a uniform f64: no number is likelier than another by more than range / 2^53.
-Variable randint(const Shape& shape, PhiloxKey key, std::int64_t low, std::int64_t high,
+Variable randint(const Shape& shape, const RandomKey& key, std::int64_t low, std::int64_t high,
                  Device device) {
   METTLE_CHECK(ValueError, low < high, "randint: no integer lies in [{}, {})", low, high);
   const double range = static_cast<double>(high) - static_cast<double>(low);

@@ -21,9 +21,12 @@ struct DropoutResidualLayerNorm {
 
   std::int64_t rows, columns, groups;
   double eps, p;
-  PhiloxKey key;
+  RandomKey key;
   Saved sum, statistics;  // s; (2, rows): mean, rstd
 
+  static PhiloxKey key_for(const RandomKey& key, const Tensor& x) {
+    return key.on(x.device(), names.forward);
+  }
   static void* rstd(const Tensor& statistics) {
     return static_cast<std::byte*>(statistics.data()) + statistics.bytes() / 2;
   }
@@ -37,7 +40,7 @@ struct DropoutResidualLayerNorm {
     const Tensor& st = c.saved(statistics);
     const Tensor dy = dy_of(c);
     kernels::dropout_residual_layer_norm_backward(
-        c.stream(), {dy.dtype(), rows, columns, groups, p, key, c.saved(sum).data(),
+        c.stream(), {dy.dtype(), rows, columns, groups, p, key_for(key, dy), c.saved(sum).data(),
                      data_of(c.x[2]), st.data(), rstd(st), dy.data(), data_of(c.dy[1]),
                      data_of(c.dx[0]), data_of(c.dx[1]), data_of(c.dx[2]), data_of(c.dx[3])});
   }
@@ -49,7 +52,7 @@ struct DropoutResidualLayerNorm {
                                                                       columns,
                                                                       groups,
                                                                       p,
-                                                                      key,
+                                                                      key_for(key, dy),
                                                                       c.saved(sum).data(),
                                                                       data_of(c.x[2]),
                                                                       st.data(),
@@ -76,7 +79,7 @@ struct DropoutResidualLayerNorm {
 
 ResidualNorm reference::dropout_residual_layer_norm(const Variable& x, const Variable& residual,
                                                     const Variable& gamma, const Variable& beta,
-                                                    double p, PhiloxKey key, double eps) {
+                                                    double p, const RandomKey& key, double eps) {
   const DType wide = ops::wide_dtype(x.dtype());
   const Variable sum = cast(cast(residual, wide) + dropout(cast(x, wide), p, key), x.dtype());
   return {reference::layer_norm(sum, gamma, beta, eps), sum};
@@ -84,7 +87,7 @@ ResidualNorm reference::dropout_residual_layer_norm(const Variable& x, const Var
 
 ResidualNorm dropout_residual_layer_norm(const Variable& x, const Variable& residual,
                                          const Variable& gamma, const Variable& beta, double p,
-                                         PhiloxKey key, double eps) {
+                                         const RandomKey& key, double eps) {
   constexpr const char* name = "dropout_residual_layer_norm";
   ops::check_same(x.value(), residual.value(), name);
   METTLE_CHECK(ShapeError, x.shape() == residual.shape(),
@@ -103,9 +106,9 @@ ResidualNorm dropout_residual_layer_norm(const Variable& x, const Variable& resi
       records ? Tensor::empty({2, rows}, ops::wide_dtype(t.dtype()), t.device()) : Tensor();
   kernels::dropout_residual_layer_norm_forward(
       current_stream(t.device()),
-      {t.dtype(), rows, columns, groups, eps, p, key, t.data(), data_of(in[1]), data_of(in[2]),
-       data_of(in[3]), out[1].data(), out[0].data(), data_of(statistics),
-       records ? DropoutResidualLayerNorm::rstd(statistics) : nullptr});
+      {t.dtype(), rows, columns, groups, eps, p, DropoutResidualLayerNorm::key_for(key, t),
+       t.data(), data_of(in[1]), data_of(in[2]), data_of(in[3]), out[1].data(), out[0].data(),
+       data_of(statistics), records ? DropoutResidualLayerNorm::rstd(statistics) : nullptr});
   const Variables results = ops::Fused<DropoutResidualLayerNorm>::record(
       {rows, columns, groups, eps, p, key, ops::keep(records ? out[1] : Tensor()),
        ops::keep(statistics)},

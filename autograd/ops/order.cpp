@@ -65,7 +65,7 @@ Sorted topk(const Variable& x, std::int64_t k, int axis) {
   return {gather(x, axis, indices), indices};
 }
 
-Variable permutation(std::int64_t n, PhiloxKey key, Device device) {
+Variable permutation(std::int64_t n, const RandomKey& key, Device device) {
   METTLE_CHECK(ShapeError, n >= 0, "permutation: {} is negative", n);
   return argsort(uniform({n}, key, 0.0, 1.0, DType::f64, device), 0);
 }

@@ -237,7 +237,7 @@ template <class T> class DropoutRow {
     const auto first =
         static_cast<std::uint64_t>(((at.b * p_.heads + at.h) * p_.queries + i) * p_.keys);
     const auto skipped = static_cast<std::int64_t>(first % 4);
-    random::HWY_NAMESPACE::philox_words(p_.key, first / 4, skipped + cols, words_.data());
+    random::HWY_NAMESPACE::philox_words(p_.key.value(), first / 4, skipped + cols, words_.data());
     const std::uint32_t threshold = drop_threshold(p_.dropout);
     const T kept = static_cast<T>(1.0 / (1.0 - p_.dropout));
     const std::uint32_t* bits = words_.data() + skipped;

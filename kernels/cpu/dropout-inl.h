@@ -21,7 +21,7 @@ inline constexpr std::int64_t dropout_slack = 4 + random::HWY_NAMESPACE::words_s
 template <class A> class DropoutFactors {
  public:
   DropoutFactors(PhiloxKey key, double p)
-      : key_(key), threshold_(drop_threshold(p)), kept_(static_cast<A>(1 / (1 - p))) {}
+      : key_(key.value()), threshold_(drop_threshold(p)), kept_(static_cast<A>(1 / (1 - p))) {}
 
   /// Fills `room` (count + dropout_slack numbers) and returns where in it the factor of element
   /// `first` stands; those of the `count` elements follow.

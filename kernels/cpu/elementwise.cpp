@@ -2,6 +2,7 @@
 #include "kernels/elementwise.h"
 
 #include <cmath>
+#include <numeric>
 
 #include "engine/parallel.h"
 #include "kernels/copy.h"
@@ -264,6 +265,12 @@ void run_fill(const Stream&, const FillArgs& args) {
   });
 }
 
+void run_arange(const Stream&, const ArangeArgs& args) {
+  parallel_for(args.n, chunk_size, [&](std::int64_t begin, std::int64_t end) {
+    std::iota(args.y + begin, args.y + end, begin);
+  });
+}
+
 }  // namespace
 
 void register_elementwise() {
@@ -274,6 +281,7 @@ void register_elementwise() {
   addcmul.add({"tiles", DeviceType::cpu, 0, nullptr, run_addcmul});
   copy.add({"tiles", DeviceType::cpu, 0, nullptr, run_copy});
   fill.add({"tiles", DeviceType::cpu, 0, nullptr, run_fill});
+  arange.add({"tiles", DeviceType::cpu, 0, nullptr, run_arange});
 }
 
 }  // namespace mettle::kernels::cpu

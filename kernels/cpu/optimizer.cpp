@@ -15,6 +15,7 @@
 
 #include "engine/parallel.h"
 #include "kernels/cpu/optimizer_check.h"
+#include "kernels/cpu/optimizer_numbers.h"
 #include "kernels/cpu/row_blocks.h"
 #include "kernels/cpu/scratch.h"
 #include "kernels/cpu/simd-inl.h"
@@ -177,14 +178,16 @@ HWY_EXPORT(norm);
 }  // namespace
 
 void register_optimizer() {
-  adam_step.add({"simd", DeviceType::cpu, 10, nullptr, [](const Stream&, const AdamStepArgs& a) {
-                   check_step(a);
-                   HWY_DYNAMIC_DISPATCH(adam)(a);
-                 }});
-  sgd_step.add({"simd", DeviceType::cpu, 10, nullptr, [](const Stream&, const SgdStepArgs& a) {
-                  check_step(a);
-                  HWY_DYNAMIC_DISPATCH(sgd)(a);
-                }});
+  adam_step.add(
+      {"simd", DeviceType::cpu, 10, nullptr, [](const Stream&, const AdamStepArgs& a) {
+         check_step(a);
+         with_numbers<AdamTensor>(a, [](const AdamStepArgs& b) { HWY_DYNAMIC_DISPATCH(adam)(b); });
+       }});
+  sgd_step.add(
+      {"simd", DeviceType::cpu, 10, nullptr, [](const Stream&, const SgdStepArgs& a) {
+         check_step(a);
+         with_numbers<SgdTensor>(a, [](const SgdStepArgs& b) { HWY_DYNAMIC_DISPATCH(sgd)(b); });
+       }});
   global_norm.add(
       {"simd", DeviceType::cpu, 10, nullptr, [](const Stream&, const GlobalNormArgs& a) {
          HWY_DYNAMIC_DISPATCH(norm)

@@ -19,7 +19,7 @@ void check_step(const AdamStepArgs& a) {
   METTLE_CHECK(ValueError, a.beta1 >= 0 && a.beta1 < 1 && a.beta2 >= 0 && a.beta2 < 1,
                "adam_step: betas {} and {} must be in [0, 1)", a.beta1, a.beta2);
   for (std::int64_t k = 0; k < a.count; ++k)
-    METTLE_CHECK(ValueError, a.tensors[k].step >= 1,
+    METTLE_CHECK(ValueError, a.tensors[k].steps_made || a.tensors[k].step >= 1,
                  "adam_step: step of tensor {} is {}; the first one is 1", k, a.tensors[k].step);
   const double eps = a.dtype == DType::f32 ? static_cast<float>(a.eps) : a.eps;
   METTLE_CHECK(ValueError, eps > 0, "adam_step: eps is {}; it must be positive in {}", a.eps,

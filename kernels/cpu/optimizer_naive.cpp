@@ -3,6 +3,7 @@
 
 #include "kernels/cpu/naive.h"
 #include "kernels/cpu/optimizer_check.h"
+#include "kernels/cpu/optimizer_numbers.h"
 #include "kernels/cpu/register.h"
 
 namespace mettle::kernels::cpu {
@@ -57,11 +58,15 @@ template <class T> void norm(const GlobalNormArgs& a) {
 void register_optimizer_naive() {
   adam_step.add({"naive", DeviceType::cpu, 0, nullptr, [](const Stream&, const AdamStepArgs& a) {
                    check_step(a);
-                   dispatch_float(a.dtype, [&]<class T>() { adam<T>(a); });
+                   with_numbers<AdamTensor>(a, [](const AdamStepArgs& b) {
+                     dispatch_float(b.dtype, [&]<class T>() { adam<T>(b); });
+                   });
                  }});
   sgd_step.add({"naive", DeviceType::cpu, 0, nullptr, [](const Stream&, const SgdStepArgs& a) {
                   check_step(a);
-                  dispatch_float(a.dtype, [&]<class T>() { sgd<T>(a); });
+                  with_numbers<SgdTensor>(a, [](const SgdStepArgs& b) {
+                    dispatch_float(b.dtype, [&]<class T>() { sgd<T>(b); });
+                  });
                 }});
   global_norm.add(
       {"naive", DeviceType::cpu, 0, nullptr, [](const Stream&, const GlobalNormArgs& a) {

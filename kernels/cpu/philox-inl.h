@@ -28,6 +28,8 @@ inline constexpr int vectors_in_flight = HWY_TARGET <= HWY_AVX3 ? 4 : 2;
 /// philox_words writes whole vectors: at most this many words more than asked for.
 inline constexpr std::int64_t words_slack = words_per_vector;
 
+// Keys here hold their numbers: PhiloxKey::value().
+//
 // philox_vectors leaves its words with sink(i, words): words i, i + 1, ... of the stream, one
 // vector.
 #if HWY_TARGET == HWY_SCALAR

@@ -18,9 +18,10 @@ template <class T> T round_below(double value, double low, double high) {
 
 template <class T> void fill(const RandomArgs& args) {
   T* y = static_cast<T*>(args.y);
+  const PhiloxKey key = args.key.value();
   parallel_for(args.n, chunk, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; i += 2) {
-      const RandomPair u = uniform_pair(args.key, static_cast<std::uint64_t>(i / 2));
+      const RandomPair u = uniform_pair(key, static_cast<std::uint64_t>(i / 2));
       T first, second;
       if (args.distribution == Distribution::uniform) {
         const RandomPair x = scaled(u, args.a, args.b - args.a);
@@ -42,8 +43,17 @@ void run_random(const Stream&, const RandomArgs& args) {
       args.dtype, [&]<class T>() { fill<T>(args); }, "random");
 }
 
+void run_fork(const Stream&, const ForkKeyArgs& args) {
+  const PhiloxKey forked = args.key.fork(args.part);
+  args.forked[0] = forked.seed;
+  args.forked[1] = forked.offset;
+}
+
 }  // namespace
 
-void register_random() { random_fill.add({"philox", DeviceType::cpu, 0, nullptr, run_random}); }
+void register_random() {
+  random_fill.add({"philox", DeviceType::cpu, 0, nullptr, run_random});
+  fork_key.add({"philox", DeviceType::cpu, 0, nullptr, run_fork});
+}
 
 }  // namespace mettle::kernels::cpu

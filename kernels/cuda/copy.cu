@@ -215,11 +215,16 @@ void run_fill(const Stream& stream, const FillArgs& args) {
   });
 }
 
+void run_arange(const Stream& stream, const ArangeArgs& args) {
+  if (args.n > 0) dev::launch(arange_kernel, copy_shape(args.n, 1), stream, args.y, args.n);
+}
+
 }  // namespace
 
 void register_copy() {
   copy.add({"units", DeviceType::cuda, 0, nullptr, run_copy});
   fill.add({"packs", DeviceType::cuda, 0, nullptr, run_fill});
+  arange.add({"elements", DeviceType::cuda, 0, nullptr, run_arange});
 }
 
 }  // namespace mettle::kernels::cuda

@@ -163,4 +163,11 @@ void fill_kernel(T* y, std::int64_t n, T value, int ahead) {
     if (first + v >= 0 && first + v < n) y[first + v] = value;
 }
 
+/// y[i] = i.
+METTLE_GLOBAL(copy_threads)
+void arange_kernel(std::int64_t* y, std::int64_t n) {
+  const std::int64_t i = std::int64_t{dev::block_index().x} * copy_threads + dev::thread_index().x;
+  if (i < n) y[i] = i;
+}
+
 }  // namespace mettle::kernels::cuda

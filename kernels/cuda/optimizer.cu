@@ -1,8 +1,6 @@
 // Optimizer steps on CUDA: the tables of tensors, and their launches.
 #include "kernels/cuda/optimizer.cuh"
 
-#include <cmath>
-
 #include "kernels/cpu/optimizer_check.h"
 #include "kernels/cuda/register.h"
 #include "kernels/cuda/scratch.h"
@@ -16,43 +14,69 @@ template <class T, class... Pointers> bool all_aligned(Pointers... pointers) {
   return (... && packs_fit<T>(pointers, 0));
 }
 
+/// The numbers of a step, one entry for each tensor of the list.
+template <class T> class NumbersOfTensors {
+ public:
+  NumbersOfTensors(const Stream& stream, const StepCall& call,
+                   const std::vector<StepEntry>& tensors)
+      : memory_(stream, tensors.size() * sizeof(StepNumbers<T>)),
+        numbers_(memory_.take<StepNumbers<T>>(tensors.size())) {
+    launch_over_tensors<1>(tensors,
+                           [&]<int Bytes>(const TensorTable<StepEntry, Bytes>& table, int blocks) {
+                             dev::launch(step_numbers<T, Bytes>, {{blocks}, {dev::warp_size}},
+                                         stream, table, call, numbers_);
+                           });
+  }
+  const StepNumbers<T>* at(std::int64_t tensor) const { return numbers_ + tensor; }
+
+ private:
+  Scratch memory_;
+  StepNumbers<T>* numbers_;
+};
+
 template <class T> void run_adam_typed(const Stream& stream, const AdamStepArgs& a) {
+  std::vector<StepEntry> steps;
+  for (std::int64_t k = 0; k < a.count; ++k) {
+    const AdamTensor& t = a.tensors[k];
+    steps.push_back({t.steps_made, t.step, t.lr, t.decay});
+  }
+  const NumbersOfTensors<T> numbers(stream, {a.beta1, a.beta2, a.gradient_scale, a.rate, a.scale},
+                                    steps);
   std::vector<AdamEntry<T>> entries;
   for (std::int64_t k = 0; k < a.count; ++k) {
     const AdamTensor& t = a.tensors[k];
     if (t.n == 0) continue;
-    const auto step = static_cast<double>(t.step);
     entries.push_back({static_cast<T*>(t.param), static_cast<const T*>(t.grad),
                        static_cast<T*>(t.m), static_cast<T*>(t.v), t.n, 0,
-                       all_aligned<T>(t.param, t.grad, t.m, t.v),
-                       static_cast<T>(t.lr / (1 - std::pow(a.beta1, step))),
-                       static_cast<T>(1 / std::sqrt(1 - std::pow(a.beta2, step))),
-                       static_cast<T>(1 - t.lr * t.decay), static_cast<T>(t.l2)});
+                       all_aligned<T>(t.param, t.grad, t.m, t.v), numbers.at(k),
+                       static_cast<T>(t.l2)});
   }
-  const AdamNumbers<T> numbers{static_cast<T>(a.gradient_scale), static_cast<T>(a.beta1),
-                               static_cast<T>(1 - a.beta1),      static_cast<T>(a.beta2),
-                               static_cast<T>(1 - a.beta2),      static_cast<T>(a.eps)};
+  const AdamConstants<T> constants{static_cast<T>(a.beta1), static_cast<T>(1 - a.beta1),
+                                   static_cast<T>(a.beta2), static_cast<T>(1 - a.beta2),
+                                   static_cast<T>(a.eps)};
   launch_over_tensors<step_piece>(
       entries, [&]<int Bytes>(const TensorTable<AdamEntry<T>, Bytes>& table, int blocks) {
-        dev::launch(adam_pieces<T, Bytes>, {{blocks}, {step_threads}}, stream, table, numbers);
+        dev::launch(adam_pieces<T, Bytes>, {{blocks}, {step_threads}}, stream, table, constants);
       });
 }
 
 template <class T> void run_sgd_typed(const Stream& stream, const SgdStepArgs& a) {
+  std::vector<StepEntry> steps;
+  for (std::int64_t k = 0; k < a.count; ++k)
+    steps.push_back({a.tensors[k].steps_made, 1, a.tensors[k].lr, 0});
+  const NumbersOfTensors<T> numbers(stream, {0, 0, a.gradient_scale, a.rate, a.scale}, steps);
   std::vector<SgdEntry<T>> entries;
   for (std::int64_t k = 0; k < a.count; ++k) {
     const SgdTensor& t = a.tensors[k];
     if (t.n == 0) continue;
-    entries.push_back({static_cast<T*>(t.param), static_cast<const T*>(t.grad),
-                       static_cast<T*>(t.velocity), t.n, 0,
-                       all_aligned<T>(t.param, t.grad, t.velocity), static_cast<T>(t.lr),
-                       static_cast<T>(t.l2)});
+    entries.push_back(
+        {static_cast<T*>(t.param), static_cast<const T*>(t.grad), static_cast<T*>(t.velocity), t.n,
+         0, all_aligned<T>(t.param, t.grad, t.velocity), numbers.at(k), static_cast<T>(t.l2)});
   }
-  const SgdNumbers<T> numbers{static_cast<T>(a.gradient_scale), static_cast<T>(a.momentum),
-                              a.nesterov};
+  const SgdConstants<T> constants{static_cast<T>(a.momentum), a.nesterov};
   launch_over_tensors<step_piece>(
       entries, [&]<int Bytes>(const TensorTable<SgdEntry<T>, Bytes>& table, int blocks) {
-        dev::launch(sgd_pieces<T, Bytes>, {{blocks}, {step_threads}}, stream, table, numbers);
+        dev::launch(sgd_pieces<T, Bytes>, {{blocks}, {step_threads}}, stream, table, constants);
       });
 }
 

@@ -6,7 +6,10 @@
 // multiprocessor 128 KB, several times what the latency of memory asks for. SGD with momentum moves
 // 20 bytes, without 12, the norm 4.
 //
-// Formulas and their order are those of kernels/cpu/optimizer.cpp.
+// Formulas and their order are those of kernels/cpu/optimizer.cpp. What depends on the step and on
+// the rate is computed once per tensor by a small launch before, whose inputs may lie in the
+// device's memory: a captured graph computes it anew at every launch, with the bits of a step by
+// itself.
 #pragma once
 
 #include "kernels/cuda/block_sum.cuh"
@@ -18,6 +21,46 @@ namespace mettle::kernels::cuda {
 
 inline constexpr int step_piece = 4096, norm_piece = 16384, step_threads = 256;
 
+/// What a step multiplies one tensor by.
+template <class T> struct StepNumbers {
+  bool runs;  // false: a number of the step forbids it, and the rest is not set
+  T rate;     // lr / (1 - beta1^step)
+  T unbias;   // 1 / sqrt(1 - beta2^step)
+  T shrink;   // 1 - lr decay
+  T scale;    // of the gradient
+};
+struct StepEntry {
+  std::int64_t* steps_made;  // nullable
+  std::int64_t step;
+  double lr, decay;
+  std::int64_t n = 1;  // a piece of its own
+  std::int32_t first_piece = 0;
+};
+struct StepCall {
+  double beta1, beta2, gradient_scale;
+  const double *rate, *scale;  // nullable
+};
+
+/// numbers[k] for the k-th tensor of the list, one block each; counts the steps up.
+template <class T, int Bytes>
+METTLE_GLOBAL(dev::warp_size)
+void step_numbers(const TensorTable<StepEntry, Bytes> table, const StepCall call,
+                  StepNumbers<T>* numbers) {
+  if (dev::thread_rank() != 0) return;
+  const double infinity = dev::infinity();
+  const StepEntry& t = table.at[dev::block_index().x];
+  StepNumbers<T>& to = numbers[table.pieces_before + dev::block_index().x];
+  const double rate = call.rate ? *call.rate : 1.0, scale = call.scale ? *call.scale : 1.0;
+  to.runs = rate >= 0 && rate < infinity && scale > -infinity && scale < infinity;
+  if (!to.runs) return;
+  const std::int64_t step = t.steps_made ? ++*t.steps_made : t.step;
+  const double lr = t.lr * rate, power = static_cast<double>(step);
+  to.rate = static_cast<T>(lr / (1 - ::pow(call.beta1, power)));
+  to.unbias = static_cast<T>(1 / square_root(1 - ::pow(call.beta2, power)));
+  to.shrink = static_cast<T>(1 - lr * t.decay);
+  to.scale = static_cast<T>(call.gradient_scale * scale);
+}
+
 template <class T> struct AdamEntry {
   T* param;
   const T* grad;
@@ -25,18 +68,18 @@ template <class T> struct AdamEntry {
   std::int64_t n;
   std::int32_t first_piece;
   bool packs;
-  T rate;    // lr / (1 - beta1^step)
-  T unbias;  // 1 / sqrt(1 - beta2^step)
-  T shrink;  // 1 - lr decay
+  const StepNumbers<T>* numbers;
   T l2;
 };
-template <class T> struct AdamNumbers { T scale, beta1, rest1, beta2, rest2, eps; };
+template <class T> struct AdamConstants { T beta1, rest1, beta2, rest2, eps; };
 
 template <class T, int Bytes>
 METTLE_GLOBAL(step_threads)
-void adam_pieces(const TensorTable<AdamEntry<T>, Bytes> table, const AdamNumbers<T> a) {
+void adam_pieces(const TensorTable<AdamEntry<T>, Bytes> table, const AdamConstants<T> a) {
   const TensorPiece piece = tensor_piece<step_piece>(table);
   const AdamEntry<T>& t = table.at[piece.entry];
+  const StepNumbers<T> s = *t.numbers;
+  if (!s.runs) return;
   each_of_piece<step_threads, pack_size<T>>(piece, t.packs, [&]<int N>(std::int64_t i) {
     T param[N], grad[N], m[N], v[N];
     load_pack<N>(t.param + i, param);
@@ -45,11 +88,11 @@ void adam_pieces(const TensorTable<AdamEntry<T>, Bytes> table, const AdamNumbers
     load_pack<N>(t.v + i, v);
     METTLE_UNROLL
     for (int j = 0; j < N; ++j) {
-      const T u = t.l2 * param[j] + a.scale * grad[j];
+      const T u = t.l2 * param[j] + s.scale * grad[j];
       m[j] = a.beta1 * m[j] + a.rest1 * u;
       v[j] = a.beta2 * v[j] + a.rest2 * (u * u);
-      const T move = m[j] / (square_root(v[j]) * t.unbias + a.eps);
-      param[j] = t.shrink * param[j] - t.rate * move;
+      const T move = m[j] / (square_root(v[j]) * s.unbias + a.eps);
+      param[j] = s.shrink * param[j] - s.rate * move;
     }
     store_pack<N>(t.m + i, m);
     store_pack<N>(t.v + i, v);
@@ -64,27 +107,29 @@ template <class T> struct SgdEntry {
   std::int64_t n;
   std::int32_t first_piece;
   bool packs;
-  T rate, l2;
+  const StepNumbers<T>* numbers;
+  T l2;
 };
-template <class T> struct SgdNumbers {
-  T scale, momentum;
+template <class T> struct SgdConstants {
+  T momentum;
   bool nesterov;
 };
 
 template <int N, bool WithVelocity, class T>
-METTLE_DEVICE void sgd_pack(const SgdEntry<T>& t, const SgdNumbers<T>& a, std::int64_t i) {
+METTLE_DEVICE void sgd_pack(const SgdEntry<T>& t, const StepNumbers<T>& s, const SgdConstants<T>& a,
+                            std::int64_t i) {
   T param[N], grad[N], velocity[N] = {};
   load_pack<N>(t.param + i, param);
   load_pack<N>(t.grad + i, grad);
   if constexpr (WithVelocity) load_pack<N>(t.velocity + i, velocity);
   METTLE_UNROLL
   for (int j = 0; j < N; ++j) {
-    T move = t.l2 * param[j] + a.scale * grad[j];
+    T move = t.l2 * param[j] + s.scale * grad[j];
     if constexpr (WithVelocity) {
       velocity[j] = a.momentum * velocity[j] + move;
       move = a.nesterov ? a.momentum * velocity[j] + move : velocity[j];
     }
-    param[j] -= t.rate * move;
+    param[j] -= s.rate * move;
   }
   if constexpr (WithVelocity) store_pack<N>(t.velocity + i, velocity);
   store_pack<N>(t.param + i, param);
@@ -92,15 +137,17 @@ METTLE_DEVICE void sgd_pack(const SgdEntry<T>& t, const SgdNumbers<T>& a, std::i
 
 template <class T, int Bytes>
 METTLE_GLOBAL(step_threads)
-void sgd_pieces(const TensorTable<SgdEntry<T>, Bytes> table, const SgdNumbers<T> a) {
+void sgd_pieces(const TensorTable<SgdEntry<T>, Bytes> table, const SgdConstants<T> a) {
   const TensorPiece piece = tensor_piece<step_piece>(table);
   const SgdEntry<T>& t = table.at[piece.entry];
+  const StepNumbers<T> s = *t.numbers;
+  if (!s.runs) return;
   if (t.velocity)
     each_of_piece<step_threads, pack_size<T>>(
-        piece, t.packs, [&]<int N>(std::int64_t i) { sgd_pack<N, true>(t, a, i); });
+        piece, t.packs, [&]<int N>(std::int64_t i) { sgd_pack<N, true>(t, s, a, i); });
   else
     each_of_piece<step_threads, pack_size<T>>(
-        piece, t.packs, [&]<int N>(std::int64_t i) { sgd_pack<N, false>(t, a, i); });
+        piece, t.packs, [&]<int N>(std::int64_t i) { sgd_pack<N, false>(t, s, a, i); });
 }
 
 template <class T> struct NormEntry {

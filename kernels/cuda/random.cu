@@ -23,8 +23,15 @@ void run_random(const Stream& stream, const RandomArgs& args) {
       args.dtype, [&]<class T>() { run_typed<T>(stream, args); }, "random");
 }
 
+void run_fork(const Stream& stream, const ForkKeyArgs& args) {
+  dev::launch(forked_key, {{1}, {1}}, stream, args.key, args.part, args.forked);
+}
+
 }  // namespace
 
-void register_random() { random_fill.add({"philox", DeviceType::cuda, 0, nullptr, run_random}); }
+void register_random() {
+  random_fill.add({"philox", DeviceType::cuda, 0, nullptr, run_random});
+  fork_key.add({"philox", DeviceType::cuda, 0, nullptr, run_fork});
+}
 
 }  // namespace mettle::kernels::cuda

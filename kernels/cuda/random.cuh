@@ -28,6 +28,13 @@ template <class T> METTLE_DEVICE T rounded_below(double value, double low, doubl
   return back < high || low == high ? result : rounded<T>(low);
 }
 
+/// forked[0], forked[1] = seed and offset of key.fork(part), by one thread.
+METTLE_GLOBAL(1) void forked_key(PhiloxKey key, std::uint64_t part, std::uint64_t* forked) {
+  const PhiloxKey k = key.fork(part);
+  forked[0] = k.seed;
+  forked[1] = k.offset;
+}
+
 /// y[i], i < n: in [a, b), or normal with mean a and deviation b. `pairs`: y takes two at a time.
 template <class T>
 METTLE_GLOBAL(256)

@@ -10,7 +10,7 @@ namespace {
 // Streams of one pass's dropout key.
 enum Site : std::uint64_t { token_site, encoder_site, summary_site, feed_forward_site };
 
-Variable drop(const Variable& x, double p, const std::optional<PhiloxKey>& key, Site site) {
+Variable drop(const Variable& x, double p, const std::optional<RandomKey>& key, Site site) {
   return key ? dropout(x, p, key->fork(site)) : x;
 }
 
@@ -92,7 +92,7 @@ Variable NeuralRecommender::tokens(const Params& params, const FeatureBatch& row
 // A layer of attention and feed-forward whose only query is the first token: (T, n, N, d) ->
 // (T, n, d). Its input is normalised already.
 Variable NeuralRecommender::summary(const Params& params, const Variable& x,
-                                    std::optional<PhiloxKey> key) const {
+                                    const std::optional<RandomKey>& key) const {
   const std::int64_t tasks = x.size(0), rows = x.size(1), count = x.size(2), dim = x.size(3);
   const std::int64_t heads = options_.heads;
   const Variable first = select(x, 2, 0);
@@ -107,7 +107,7 @@ Variable NeuralRecommender::summary(const Params& params, const Variable& x,
 
 Variable NeuralRecommender::representation(const Params& params, const Variable& tokens,
                                            const FeatureBatch& rows,
-                                           std::optional<PhiloxKey> key) const {
+                                           const std::optional<RandomKey>& key) const {
   EncoderInput input;
   if (key) input.dropout_key = key->fork(encoder_site);
   const Variable x = encoder_(params, drop(tokens, options_.dropout, key, token_site), input);
@@ -125,7 +125,7 @@ RatingPrediction NeuralRecommender::head(const Params& params,
 }
 
 RatingPrediction NeuralRecommender::operator()(const Params& params, const FeatureBatch& rows,
-                                               std::optional<PhiloxKey> key) const {
+                                               const std::optional<RandomKey>& key) const {
   return head(params, representation(params, tokens(params, rows), rows, key));
 }
 

@@ -44,18 +44,18 @@ class NeuralRecommender {
   /// What the head reads: the encoder's summary of each row, then its plain facts:
   /// (T, n, representation_size()). Without a key there is no dropout.
   Variable representation(const Params& params, const Variable& tokens, const FeatureBatch& rows,
-                          std::optional<PhiloxKey> dropout_key = {}) const;
+                          const std::optional<RandomKey>& dropout_key = {}) const;
   RatingPrediction head(const Params& params, const Variable& representation) const;
   /// All three.
   RatingPrediction operator()(const Params& params, const FeatureBatch& rows,
-                              std::optional<PhiloxKey> dropout_key = {}) const;
+                              const std::optional<RandomKey>& dropout_key = {}) const;
 
   std::int64_t representation_size() const;
 
  private:
   std::int64_t token_count() const;
   Variable summary(const Params& params, const Variable& x,
-                   std::optional<PhiloxKey> dropout_key) const;
+                   const std::optional<RandomKey>& dropout_key) const;
 
   FeatureSizes sizes_;
   NeuralOptions options_;

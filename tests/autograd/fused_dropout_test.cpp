@@ -88,6 +88,44 @@ TEST(Dropout, TheSumIsSharedSafely) {
               HasSubstr("scribble"));
 }
 
+// Bits of the value and of the gradient of a gradient.
+TEST(RandomKey, AStoredKeyIsTheKey) {
+  const auto results = [](const RandomKey& key) {
+    const Variable x = random({2, 3, 4}, 1).detach_requires_grad(),
+                   packed = random({2, 5, 3, 2, 4}, 2).detach_requires_grad();
+    const Variable y =
+        dropout_residual_layer_norm(x, x, Variable(), Variable(), 0.4, key.fork(1)).normalized;
+    const Variable z = attention_packed(packed, {.dropout = 0.4, .key = key.fork(2)});
+    const Variable first = sum(square(y)) + sum(square(z)) + sum(x * dropout(x, 0.4, key));
+    const Variables g = grad(first, {x, packed}, {.create_graph = true});
+    Variables all = grad(sum(square(g[0])) + sum(square(g[1])), {x, packed});
+    all.insert(all.end(), {y, z, uniform({5}, key), normal({5}, key), randint({5}, key, 0, 99),
+                           permutation(9, key.fork(3).fork(4))});
+    std::vector<std::vector<double>> values;
+    for (const Variable& v : all) values.push_back(v.value().to_vector<double>());
+    return values;
+  };
+  const PhiloxKey key{0xfedcba9876543210ull, ~std::uint64_t{0}};
+  EXPECT_EQ(results(RandomKey(to_tensor(key))), results(key));
+  EXPECT_NE(results(RandomKey(to_tensor({1, 2}))), results(key));
+}
+
+TEST(RandomKey, IsWhatTheTensorHeldWhenItWasMade) {
+  const Tensor tensor = to_tensor({1, 2});
+  const RandomKey key(tensor);
+  tensor.copy_from(to_tensor({3, 4}));
+  const auto drawn = [](const RandomKey& k) { return uniform({4}, k).value().to_vector<double>(); };
+  EXPECT_EQ(drawn(key), drawn({1, 2}));
+  EXPECT_EQ(drawn(RandomKey(tensor)), drawn({3, 4}));
+}
+
+TEST(RandomKey, RefusesWhatIsNoKey) {
+  EXPECT_THAT(message_of<DTypeError>([] { RandomKey(Tensor::zeros({2})); }),
+              AllOf(HasSubstr("f32"), HasSubstr("to_tensor()")));
+  EXPECT_THAT(message_of<ShapeError>([] { RandomKey(Tensor::zeros({3}, DType::i64)); }),
+              AllOf(HasSubstr("(3,)"), HasSubstr("to_tensor()")));
+}
+
 }  // namespace
 
 std::vector<FusedRow> dropout_rows() {
@@ -97,6 +135,14 @@ std::vector<FusedRow> dropout_rows() {
       dropout_row("dropout", random({3, 7}, 1), 0.4),
       dropout_row("dropout_nothing", random({5}, 1), 0.0),
       dropout_row("dropout_almost_all", random({50}, 1), 0.95),
+      {"dropout_stored_key",
+       {random({3, 7}, 1)},
+       [](In i) {
+         return Variables{dropout(i[0], 0.4, RandomKey(to_tensor({1, 2})).fork(3))};
+       },
+       [](In i) {
+         return Variables{dropped(i[0], 0.4, PhiloxKey{1, 2}.fork(3))};
+       }},
       dropout_row("dropout_empty", random({0, 3}, 1), 0.5),
       {"dropout_strided",
        {random({3, 5}, 1)},

@@ -356,6 +356,20 @@ TEST(Attention, DropoutFollowsTheSharedRule) {
     }
 }
 
+TEST(Attention, AStoredKeyDropsTheSame) {
+  for (const std::string& variant : all_variants())
+    for (const DType dtype : {DType::f64, DType::f32}) {
+      AttentionRun want({2, 2, 9, 13, 8, 8, true, no_mask, no_padding, 0.3}, dtype), got(want);
+      const Array<std::uint64_t> stored({want.key.seed, want.key.offset});
+      got.key = {1, 2, stored.data()};
+      want.run(variant.c_str());
+      got.run(variant.c_str());
+      for (std::size_t i = 0; i < got.results().size(); ++i)
+        EXPECT_TRUE(got.results()[i].operand->values() == want.results()[i].operand->values())
+            << variant << " " << got.results()[i].name;
+    }
+}
+
 TEST(Attention, NullOutputsAreSkippedAndOthersKeepTheirBits) {
   const AttentionCase c{many(20), 2, 9, 11, 8, 8, false, no_mask, no_padding, 0.1};
   for (const std::string& variant : all_variants()) {

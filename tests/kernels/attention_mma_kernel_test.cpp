@@ -229,6 +229,20 @@ TEST(AttentionMma, VariantsThatDoNotRepeatTheirBitsRunOnlyWhenAskedFor) {
     EXPECT_TRUE(variant.repeat == Repeat::same_bits || variant.priority < best) << variant.name;
 }
 
+TEST(AttentionMma, AStoredKeyDropsTheSame) {
+  for (const VariantInfo& variant : listed_variants())
+    for (std::size_t row : {12, 13, 18}) {
+      SCOPED_TRACE(variant.name + " " + describe(cases[row]));
+      AttentionRun want(cases[row], DType::bf16), got(want);
+      const Array<std::uint64_t> stored({want.key.seed, want.key.offset});
+      got.key = {1, 2, stored.data()};
+      want.run(variant.name.c_str());
+      got.run(variant.name.c_str());
+      for (std::size_t i = 0; i < got.results().size(); ++i)
+        expect_repeated(variant, got.results()[i], want.results()[i]);
+    }
+}
+
 TEST(AttentionMma, RowsWithoutValidKeysGiveZeros) {
   for (const std::string& variant : variants()) {
     const AttentionCase c{2, 1, 20, 21, 16, 8, false, no_mask, invalid};

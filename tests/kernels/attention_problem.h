@@ -156,7 +156,7 @@ class AttentionRun {
     p.scale = c.head_dim ? 1 / std::sqrt(static_cast<double>(c.head_dim)) : 1;
     p.causal = c.causal;
     p.dropout = c.dropout;
-    p.key = {0x1234567890abcdefull, 3};
+    p.key = key;
     if (c.mask == MaskKind::full)
       p.mask = {mask.data(), c.heads * c.queries * c.keys, c.queries * c.keys, c.keys, 1};
     if (c.mask == MaskKind::per_key) p.mask = {mask.data(), c.keys, 0, 0, 1};
@@ -216,6 +216,7 @@ class AttentionRun {
   Operand out, tangent_out, dq, dk, dv, dq2, dk2, dv2, ddout;
   Buffer lse, mask;
   Array<std::uint8_t> padding;  // (B, Nk, 2), of which the first of each pair is used
+  PhiloxKey key{0x1234567890abcdefull, 3};
 
  private:
   static Vec rounded(DType dtype, const Vec& values) { return Buffer(dtype, values).values(); }

@@ -118,5 +118,15 @@ TEST(Fill, EveryDtypeFromAnyAddress) {
       }
 }
 
+TEST(Arange, CountsFromZero) {
+  for (const std::int64_t n : {0, 1, 255, 256, 5000}) {
+    Buffer y(DType::i64, n);
+    arange(stream_under_test(), {y.as<std::int64_t>(), n});
+    const Vec got = y.values();
+    for (std::size_t i = 0; i < got.size(); ++i)
+      ASSERT_EQ(got[i], static_cast<double>(i)) << "of " << n;
+  }
+}
+
 }  // namespace
 }  // namespace mettle::test

@@ -37,6 +37,16 @@ TEST(DropoutKernel, FollowsTheRuleElementByElement) {
       }
 }
 
+TEST(DropoutKernel, AStoredKeyDropsTheSame) {
+  const Array<std::uint64_t> stored({key.seed, key.offset});
+  for (const DType dtype : float_dtypes) {
+    Buffer x(dtype, random_vec(9001, 1)), want(dtype, 9001), got(dtype, 9001);
+    dropout(stream_under_test(), {dtype, 9001, 0.4, key, x.data(), want.data()});
+    dropout(stream_under_test(), {dtype, 9001, 0.4, {1, 2, stored.data()}, x.data(), got.data()});
+    EXPECT_EQ(got, want) << to_string(dtype);
+  }
+}
+
 TEST(DropoutKernel, SameBitsForAnyNumberOfThreads) {
   const std::int64_t n = on_cpu() ? 100000 : 20000;
   Buffer x(DType::f32, random_vec(n, 1)), once(DType::f32, n), again(DType::f32, n);
@@ -96,19 +106,19 @@ struct Fused {
     for (Buffer* out : {&dgamma, &dbeta, &dgamma2}) *out = Buffer(t, w);
   }
 
-  void run() {
+  void run(const PhiloxKey& from = key) {
     const Stream stream = stream_under_test();
     dropout_residual_layer_norm_forward(
         stream,
-        {dtype, size.rows, size.columns, size.groups, eps, p, key, x.data(), residual.data(),
+        {dtype, size.rows, size.columns, size.groups, eps, p, from, x.data(), residual.data(),
          gamma.data(), beta.data(), sum.data(), y.data(), mean.data(), rstd.data()});
     dropout_residual_layer_norm_backward(
-        stream, {dtype, size.rows, size.columns, size.groups, p, key, sum.data(), gamma.data(),
+        stream, {dtype, size.rows, size.columns, size.groups, p, from, sum.data(), gamma.data(),
                  mean.data(), rstd.data(), dy.data(), ds.data(), dx.data(), dresidual.data(),
                  dgamma.data(), dbeta.data()});
     dropout_residual_layer_norm_double_backward(
         stream, {dtype,      size.rows,         size.columns,      size.groups,    p,
-                 key,        sum.data(),        gamma.data(),      mean.data(),    rstd.data(),
+                 from,       sum.data(),        gamma.data(),      mean.data(),    rstd.data(),
                  dy.data(),  ddx.data(),        ddresidual.data(), ddgamma.data(), ddbeta.data(),
                  dx2.data(), dresidual2.data(), dgamma2.data(),    ddy.data(),     dds.data()});
   }
@@ -183,6 +193,17 @@ TEST(DropoutResidualLayerNormKernel, EqualsItsPartsAtEveryOrder) {
       fused.run();
       SCOPED_TRACE(fmt::format("{} x {}", size.rows, size.columns));
       expect_parts(fused);
+    }
+}
+
+TEST(DropoutResidualLayerNormKernel, AStoredKeyDropsTheSame) {
+  const Array<std::uint64_t> stored({key.seed, key.offset});
+  for (const DType dtype : float_dtypes)
+    for (const Size& size : {Size{40, 64, 4}, Size{20, 130, 1}, Size{3, 1032, 1}}) {
+      Fused want(size, dtype), got(size, dtype);
+      want.run();
+      got.run({1, 2, stored.data()});
+      EXPECT_TRUE(got.outputs() == want.outputs()) << to_string(dtype) << " " << size.columns;
     }
 }
 

@@ -38,6 +38,13 @@ double norm_of(DType dtype, const std::vector<NormTensor>& tensors) {
   return norm.values()[0];
 }
 
+/// The numbers of a step that stand in the device's memory.
+struct InMemory {
+  const double* rate = nullptr;
+  const double* scale = nullptr;
+  std::int64_t* steps_made = nullptr;  // one for each tensor
+};
+
 /// Parameters, gradients and moments of a list of tensors, with per-tensor rates and decays.
 struct State {
   State(const Sizes& sizes, DType t) : dtype(t) {
@@ -51,23 +58,24 @@ struct State {
   }
 
   void adam(std::int64_t step, double scale = 1) { adam(step, scale, 1e-8, 0.02, 0.1); }
-  void adam(std::int64_t step, double scale, double eps, double l2, double decay) {
+  void adam(std::int64_t step, double scale, double eps, double l2, double decay,
+            const InMemory& memory = {}) {
     std::vector<AdamTensor> tensors;
     for (std::size_t k = 0; k < param.size(); ++k)
       tensors.push_back({param[k].data(), grad[k].data(), first[k].data(), second[k].data(),
-                         size(k), step + static_cast<std::int64_t>(k),
-                         0.01 * static_cast<double>(k + 1), l2, decay * static_cast<double>(k)});
-    adam_step(
-        stream_under_test(),
-        {dtype, tensors.data(), static_cast<std::int64_t>(tensors.size()), 0.9, 0.999, eps, scale});
+                         size(k), step + static_cast<std::int64_t>(k), lr(k), l2,
+                         decay * static_cast<double>(k),
+                         memory.steps_made ? memory.steps_made + k : nullptr});
+    adam_step(stream_under_test(), {dtype, tensors.data(), std::ssize(tensors), 0.9, 0.999, eps,
+                                    scale, memory.rate, memory.scale});
   }
-  void sgd(bool with_velocity, bool nesterov, double scale = 1) {
+  void sgd(bool with_velocity, bool nesterov, double scale = 1, const InMemory& memory = {}) {
     std::vector<SgdTensor> tensors;
     for (std::size_t k = 0; k < param.size(); ++k)
       tensors.push_back({param[k].data(), grad[k].data(), with_velocity ? first[k].data() : nullptr,
-                         size(k), 0.01 * static_cast<double>(k + 1), 0.3});
-    sgd_step(stream_under_test(), {dtype, tensors.data(), static_cast<std::int64_t>(tensors.size()),
-                                   0.9, nesterov, scale});
+                         size(k), lr(k), 0.3, memory.steps_made ? memory.steps_made + k : nullptr});
+    sgd_step(stream_under_test(), {dtype, tensors.data(), std::ssize(tensors), 0.9, nesterov, scale,
+                                   memory.rate, memory.scale});
   }
   double norm() {
     std::vector<NormTensor> tensors;
@@ -75,6 +83,7 @@ struct State {
     return norm_of(dtype, tensors);
   }
 
+  double lr(std::size_t k) const { return base_rate * static_cast<double>(k + 1); }
   std::int64_t size(std::size_t k) const {
     return static_cast<std::int64_t>(param[k].values().size());
   }
@@ -82,6 +91,7 @@ struct State {
     return param == other.param && first == other.first && second == other.second;
   }
 
+  double base_rate = 0.01;
   DType dtype;
   std::vector<Buffer> param, grad, first, second;
 };
@@ -134,6 +144,46 @@ TEST(GlobalNorm, MatchesTheOracle) {
       State state(sizes, dtype);
       // Pieces of 32768 squares in f64: each lane adds at most 32768 / 8 of them.
       EXPECT_NEAR(state.norm(), want, 4096 * rounding(DType::f64) * want) << to_string(dtype);
+    }
+}
+
+// By tests of bits, not of closeness: a captured step is the step by itself.
+TEST(OptimizerKernels, NumbersInMemoryAreThoseOfTheArguments) {
+  for (const Sizes& sizes : lists_of_device())
+    for (const DType dtype : {DType::f32, DType::f64}) {
+      State want(sizes, dtype), got(sizes, dtype);
+      const Array<double> rate({0.5}), scale({0.25});
+      std::vector<std::int64_t> made;
+      for (std::size_t k = 0; k < sizes.size(); ++k) made.push_back(static_cast<std::int64_t>(k));
+      const Array<std::int64_t> steps(made);
+      const InMemory memory{rate.data(), scale.data(), steps.data()};
+      want.base_rate *= 0.5;
+      for (int i = 0; i < 3; ++i) {
+        want.adam(1 + 2 * i, 0.5 * 0.25, 1e-8, 0.02, 0.1);
+        want.sgd(true, true, 0.5 * 0.25);
+        got.adam(-7, 0.5, 1e-8, 0.02, 0.1, memory);
+        got.sgd(true, true, 0.5, memory);
+      }
+      EXPECT_TRUE(got == want) << to_string(dtype);
+      for (std::int64_t& count : made) count += 6;
+      EXPECT_EQ(steps.values(), made);
+    }
+}
+
+TEST(OptimizerKernels, ANumberInMemoryThatForbidsTheStepLeavesEverything) {
+  for (const DType dtype : {DType::f32, DType::f64})
+    for (const auto& [rate_value, scale_value] :
+         {std::pair(nan, 1.0), {inf, 1.0}, {-0.1, 1.0}, {1.0, nan}, {1.0, inf}, {1.0, -inf}}) {
+      const State before({17, 0, 300}, dtype);
+      State state = before;
+      const Array<double> rate({rate_value}), scale({scale_value});
+      const Array<std::int64_t> steps({4, 5, 6});
+      const InMemory memory{rate.data(), scale.data(), steps.data()};
+      state.adam(1, 1, 1e-8, 0.02, 0.1, memory);
+      state.sgd(true, false, 1, memory);
+      state.sgd(false, false, 1, memory);
+      EXPECT_TRUE(state == before) << rate_value << " " << scale_value;
+      EXPECT_EQ(steps.values(), (std::vector<std::int64_t>{4, 5, 6}));
     }
 }
 

@@ -15,11 +15,11 @@ using namespace kernels;
 constexpr PhiloxKey key{0x123456789abcdefull, 42};
 
 Buffer draw(Distribution distribution, DType dtype, std::int64_t n, double a, double b,
-            std::int64_t skip = 0) {
+            std::int64_t skip = 0, const PhiloxKey& from = key) {
   Buffer y(dtype, Vec(static_cast<std::size_t>(n + skip), 0.0));
   auto* at =
       static_cast<std::uint8_t*>(y.data()) + skip * static_cast<std::int64_t>(size_of(dtype));
-  random_fill(stream_under_test(), {distribution, dtype, at, n, key, a, b});
+  random_fill(stream_under_test(), {distribution, dtype, at, n, from, a, b});
   return y;
 }
 
@@ -33,6 +33,29 @@ TEST(RandomFill, TheBitsOfTheCpu) {
           EXPECT_EQ(got, draw(distribution, dtype, n, -0.7, 1.3, skip).values())
               << to_string(dtype) << " " << n << " " << skip;
         }
+}
+
+TEST(RandomFill, AStoredKeyDrawsTheSame) {
+  const Array<std::uint64_t> stored({key.seed, key.offset});
+  for (const Distribution distribution : {Distribution::uniform, Distribution::normal})
+    for (const DType dtype : float_dtypes)
+      EXPECT_EQ(draw(distribution, dtype, 1001, -1, 2, 0, {1, 2, stored.data()}),
+                draw(distribution, dtype, 1001, -1, 2))
+          << to_string(dtype);
+}
+
+TEST(ForkKey, IsTheForkOfTheHost) {
+  const Array<std::uint64_t> stored({key.seed, key.offset}), once({0, 0}), twice({0, 0});
+  const auto numbers = [](const PhiloxKey& k) {
+    return std::vector<std::uint64_t>{k.seed, k.offset};
+  };
+  for (const PhiloxKey& from : {key, PhiloxKey{1, 2, stored.data()}})
+    for (const std::uint64_t part : {std::uint64_t{0}, std::uint64_t{3}, ~std::uint64_t{0}}) {
+      fork_key(stream_under_test(), {from, part, once.data()});
+      fork_key(stream_under_test(), {{1, 2, once.data()}, 5, twice.data()});
+      EXPECT_EQ(once.values(), numbers(key.fork(part)));
+      EXPECT_EQ(twice.values(), numbers(key.fork(part).fork(5)));
+    }
 }
 
 TEST(RandomFill, ElementsDependOnTheirNumberAlone) {

@@ -30,7 +30,8 @@ constexpr int max_lines = 600;
 
 // The programs that hold the C++ of all pages.
 constexpr std::string_view snippet_sources[] = {
-    "examples/snippets/main.cpp", "tests/emulation/example.cpp", "tests/cuda/laboratory.cu"};
+    "examples/snippets/main.cpp", "tests/emulation/example.cpp", "tests/cuda/laboratory.cu",
+    "tests/models/captured_step_test.cpp"};
 
 int layer_of(std::string_view path) {
   const auto found = std::find(layers.begin(), layers.end(), path.substr(0, path.find('/')));

@@ -328,6 +328,57 @@ TEST(Clip, TheFactorLimitsTheStep) {
   EXPECT_THAT(sgd.state().at("velocity.w").to_vector<double>(), ElementsAre(3, 4));
 }
 
+TEST(Clip, TheTensorFormHasTheSameBits) {
+  const auto bits = [](const Variables& g, double max_norm) {
+    const Tensor factor = clip_factor(gradient_norm_tensor(g), max_norm);
+    EXPECT_EQ(factor.shape(), Shape({}));
+    EXPECT_EQ(factor.item(), clip_factor(gradient_norm(g), max_norm)) << max_norm;
+  };
+  const double infinity = std::numeric_limits<double>::infinity();
+  for (const double max_norm : {1e-3, 1.0, 4.0, 5.0, 7.0, infinity}) {
+    bits({leaf({3, 4}), Variable()}, max_norm);
+    bits({leaf({0.1, 0.7, -0.3}, {3}, DType::f32), leaf({}, {0}, DType::f32)}, max_norm);
+    bits({leaf({0, 0})}, max_norm);
+  }
+  for (const double bad : {std::nan(""), infinity, -infinity})
+    EXPECT_TRUE(std::isnan(clip_factor(gradient_norm_tensor(Variables{leaf({1, bad})}), 1).item()));
+  const Variables both{leaf({3, 0}, {2}, DType::f32), leaf({0, 4}), leaf({12}, {1}, DType::bf16)};
+  EXPECT_NEAR(gradient_norm_tensor(both).item(), 13, 1e-14);
+  EXPECT_THAT(message_of<ValueError>([] { gradient_norm_tensor(Variables{Variable()}); }),
+              HasSubstr("every gradient is null"));
+  EXPECT_THAT(message_of<ValueError>([] { clip_factor(Tensor::zeros({}, DType::f64), 0); }),
+              HasSubstr("the largest norm is 0"));
+}
+
+TEST(Optimizer, NumbersMayBeTensors) {
+  const Tensor rate = Tensor::zeros({}, DType::f64), scale = Tensor::zeros({1}, DType::f64);
+  for (const auto& [name, make] : kinds) {
+    const Params numbers = small_model(), tensors = small_model();
+    const auto by_numbers = make(numbers), by_tensors = make(tensors);
+    for (unsigned t = 0; t < 4; ++t) {
+      const Variables gradients = gradients_of(numbers, 100 * t);
+      *rate.data<double>() = 0.03 / (t + 1);
+      *scale.data<double>() = 0.3 * (t + 1);
+      by_numbers->step(numbers.values(), gradients, 0.03 / (t + 1), 0.3 * (t + 1));
+      by_tensors->step(tensors.values(), gradients, rate, scale);
+    }
+    *scale.data<double>() = std::nan("");
+    by_tensors->step(tensors.values(), gradients_of(tensors, 1), rate, scale);
+    for (std::size_t i = 0; i < numbers.size(); ++i)
+      EXPECT_TRUE(same_bits(numbers.values()[i].value(), tensors.values()[i].value())) << name;
+    const auto a = by_numbers->state(), b = by_tensors->state();
+    for (const auto& [key, tensor] : a) EXPECT_TRUE(same_bits(tensor, b.at(key))) << key;
+  }
+  const Params params = small_model();
+  AdamW adamw(params);
+  const auto step = [&](const Tensor& number) {
+    return [&, number] { adamw.step(params.values(), gradients_of(params, 1), number, 1.0); };
+  };
+  EXPECT_THAT(message_of<ShapeError>(step(Tensor::zeros({2}, DType::f64))),
+              AllOf(HasSubstr("learning rate"), HasSubstr("one element")));
+  EXPECT_THAT(message_of<DTypeError>(step(Tensor::zeros({}))), HasSubstr("cast()"));
+}
+
 TEST(Clip, GradientsThatAreNotFiniteNeverReachTheWeights) {
   for (const double bad : {std::nan(""), std::numeric_limits<double>::infinity()}) {
     const Params params = one(leaf({1, 2}));
