@@ -16,7 +16,8 @@
 // leave the largest of the three, none their sum.
 //
 // Prediction, not measured: 400 to 470 TF/s at D = 64 and 550 to 630 at D = 128 for N >= 2048;
-// N <= 128: no faster than the variant mma, a block has but one or two tiles.
+// N <= 128 may be slower than with the variant mma: a block has but one tile, whose copies,
+// products and stores follow each other, and its registers leave a multiprocessor no second block.
 //
 // With an additive mask or dropout tiles have 64 keys. Registers: 168 at launch, 232 for who
 // multiplies, of which scores, output and weights are 160 at D = 128; no spills.
