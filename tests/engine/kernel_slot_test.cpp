@@ -47,21 +47,6 @@ TEST(KernelSlot, TheHighestPriorityThatSupportsTheArgumentsRuns) {
   EXPECT_EQ(ran_by(slot, 3), "plain");
 }
 
-TEST(KernelSlot, AVariantIsPassedOverOnADeviceThatItDoesNotRunOn) {
-  static KernelSlot<Args> slot{"test_device", nullptr};
-  slot.add({"plain", DeviceType::cpu, 0, nullptr, run_plain});
-  slot.add({"quick", DeviceType::cpu, 10, is_even, run_quick, "",
-            [](const Stream& stream) { return stream.handle != nullptr; }});
-  const char* ran = "";
-  int handle = 0;
-  slot(Stream{Device::cpu(), &handle}, {2, &ran});
-  EXPECT_STREQ(ran, "quick");
-  slot(Stream{Device::cpu(), &handle}, {3, &ran});
-  EXPECT_STREQ(ran, "plain");
-  slot.select("quick");
-  EXPECT_EQ(ran_by(slot, 2), "plain");
-}
-
 TEST(KernelSlot, EqualPrioritiesKeepTheOrderInWhichTheyCame) {
   static KernelSlot<Args> slot{"test_order", nullptr};
   for (const char* name : {"a", "b", "c"}) slot.add({name, DeviceType::cpu, 5, nullptr, run_plain});
