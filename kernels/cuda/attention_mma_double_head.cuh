@@ -5,8 +5,8 @@
 //   2. A, B            -> each warp's part of D = rowsum(P o A), Dd = rowsum(P o [(U - u) o A + B])
 //   3. Z o P, T = Z o P o (U - u), E = P o (A - D), F = P o [(U - u) o (A - D) + B - Dd] in 16 bits
 //      to shared memory
-//   4. dk2 += F^T q + E^T x, dv2 += T^T dout: a warp owns keys, sums stay in registers
-//   5. ddout = T v + (Z o P) w, dq2 = F k + E y: a warp owns query rows of one of the two
+//   4. dk2 += tau (F^T q + E^T x), dv2 += T^T dout: a warp owns keys, sums stay in registers
+//   5. ddout = T v + (Z o P) w, dq2 = tau (F k + E y): a warp owns query rows of one of the two
 // In 1 and 2 warps share query rows, each with its group of keys, and add their row sums up in
 // shared memory in a fixed order. U is centred by u itself before anything is rounded, D and Dd
 // come from P, A, B and U in f32, so neither the forward's output nor scratch memory is needed.

@@ -211,7 +211,7 @@ METTLE_DEVICE void mma_pack(std::uint32_t (&a)[4], const float (&scores)[Tiles][
   }
 }
 
-/// out += left right: 16 columns of `left`, 16 rows of `right` from the lane's place in them on.
+/// out += left right: 16 columns of `left`, 16 rows of `right`, which is the lane's place in them.
 template <class Shape, int Tiles>
 METTLE_DEVICE void mma_add_sixteen(float (&out)[Shape::row_tiles][Tiles][4],
                                    const std::uint32_t (&left)[Shape::row_tiles][4],
@@ -227,18 +227,14 @@ METTLE_DEVICE void mma_add_sixteen(float (&out)[Shape::row_tiles][Tiles][4],
     }
   }
 }
-/// Where a lane's place in 16 rows of a right operand begins.
-template <class Shape> METTLE_DEVICE int mma_right_place() {
-  const int lane = dev::lane_index();
-  return lane % 16 * Shape::pitch + lane / 16 * 8;
-}
 
 /// out += scores right, over the Shape::block rows of `right`.
 template <class Shape>
 METTLE_DEVICE void mma_add_columns(typename Shape::Columns& out,
                                    const typename Shape::Scores& scores,
                                    const typename Shape::T* right) {
-  right += mma_right_place<Shape>();
+  const int lane = dev::lane_index();
+  right += lane % 16 * Shape::pitch + lane / 16 * 8;
   METTLE_UNROLL
   for (int k = 0; k < Shape::block / 16; ++k) {
     std::uint32_t a[Shape::row_tiles][4];
@@ -266,7 +262,8 @@ template <class Shape, class Stored, bool Transposed, int Tiles>
 METTLE_DEVICE void mma_add_stored(float (&out)[Shape::row_tiles][Tiles][4],
                                   const typename Shape::T* left, const typename Shape::T* right,
                                   int begin, int end) {
-  right += mma_right_place<Shape>();
+  const int lane = dev::lane_index();
+  right += lane % 16 * Shape::pitch + lane / 16 * 8;
   for (int k = begin; k < end; k += 16) {
     std::uint32_t a[Shape::row_tiles][4];
     METTLE_UNROLL
