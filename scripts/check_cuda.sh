@@ -7,7 +7,7 @@ if [ -z "$nvcc" ]; then
   say "No nvcc here: CUDA kernels were compiled for the emulated device only"
   exit 0
 fi
+trap 'cmake --preset cpu --log-level=WARNING -DMETTLE_CHECK_NVCC=OFF' EXIT
 cmake --preset cpu --log-level=WARNING -DMETTLE_CHECK_NVCC=ON
 cmake --build --preset cpu -j "$(nproc)" --target cuda_resources_test
 METTLE_RESOURCES=${1:+$(realpath -m "$1")} ctest --preset cpu -R '^cuda_resources_test$' --no-tests=error
-cmake --preset cpu --log-level=WARNING -DMETTLE_CHECK_NVCC=OFF
