@@ -189,8 +189,8 @@ void Trace::start_from_environment() {
 }
 
 struct TraceRange::Open {
-  const char* name;
-  const char* category;
+  const char* name = nullptr;
+  const char* category = nullptr;
   std::string detail;
   std::uint64_t trace = 0;
   double begin = 0;
@@ -201,8 +201,10 @@ struct TraceRange::Open {
 
 void TraceRange::begin(const char* name, const char* category, std::string detail,
                        const Stream& stream) {
-  auto open =
-      std::unique_ptr<Open>(new Open{name, category, std::move(detail), 0, 0, {}, nullptr, false});
+  auto open = std::make_unique<Open>();
+  open->name = name;
+  open->category = category;
+  open->detail = std::move(detail);
   Recorder& r = recorder();
   open->nvtx = r.nvtx;
   if (open->nvtx) cuda_driver().push_range(name);
@@ -223,18 +225,24 @@ void TraceRange::begin(const char* name, const char* category, std::string detai
 void TraceRange::end() noexcept {
   const std::unique_ptr<Open> open(open_);
   if (open->nvtx) cuda_driver().pop_range();
+  try {
+    finish(*open);
+  } catch (...) {  // the range is lost; NOLINT(bugprone-empty-catch)
+  }
+}
+
+void TraceRange::finish(const Open& open) {
   Recorder& r = recorder();
   const std::lock_guard lock(r.mutex);
-  if (!r.file || open->trace != r.trace) {  // the trace is over: nobody asks for the event
-    if (open->event) cuda_device(open->stream.device).driver().destroy_event(open->event);
+  if (!r.file || open.trace != r.trace) {  // the trace is over: nobody asks for the event
+    if (open.event) cuda_device(open.stream.device).driver().destroy_event(open.event);
     return;
   }
   try {
-    r.file->host_range(open->name, open->category, open->detail, open->begin);
-    if (!open->event) return;
-    void* const to = r.file->device(open->stream.device).mark(open->stream);
-    r.file->device_range(
-        {open->name, open->category, std::move(open->detail), open->stream, open->event, to});
+    r.file->host_range(open.name, open.category, open.detail, open.begin);
+    if (!open.event) return;
+    void* const to = r.file->device(open.stream.device).mark(open.stream);
+    r.file->device_range({open.name, open.category, open.detail, open.stream, open.event, to});
   } catch (const Error& error) {
     r.give_up(error);
   }

@@ -63,6 +63,7 @@ class TraceRange {
   struct Open;
   void begin(const char* name, const char* category, std::string detail, const Stream& stream);
   void end() noexcept;
+  static void finish(const Open& open);
 
   Open* open_ = nullptr;
 };
