@@ -53,9 +53,10 @@ CudaGraph::~CudaGraph() { release(); }
 
 void CudaGraph::launch() {
   METTLE_CHECK(DeviceError, handle_, "graph: it was moved from");
+  const Stream stream = current_stream(device_);
   const TraceRange range(
-      "graph", "graph", [] { return std::string(); }, current_stream(device_));
-  cuda_device(device_).driver().launch_graph(handle_, current_stream(device_));
+      "graph", "graph", [] { return std::string(); }, stream);
+  cuda_device(device_).driver().launch_graph(handle_, stream);
 }
 
 void CudaGraph::release() noexcept {

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <map>
 
+#include "autograd/ops.h"
 #include "recsys/baselines/variational_mf.h"
 #include "recsys/item_statistics.h"
 #include "recsys/polar.h"
@@ -258,7 +259,7 @@ FeatureBatch FeatureTable::gather(std::span<const std::int64_t> rows, const Shap
 }
 
 FeatureBatch FeatureBatch::to(Device device) const {
-  const auto moved = [&](const Variable& v) { return v ? Variable(v.value().to(device)) : v; };
+  const auto moved = [&](const Variable& v) { return v ? mettle::to(v, device) : v; };
   return {moved(numeric), moved(factors), moved(genres), moved(words), moved(years), moved(ids)};
 }
 

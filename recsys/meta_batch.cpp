@@ -3,11 +3,13 @@
 
 #include <algorithm>
 
+#include "autograd/ops.h"
+
 namespace mettle {
 
 RatingBatch RatingBatch::to(Device device) const {
-  const auto moved = [&](const Variable& v) { return Variable(v.value().to(device)); };
-  return {features.to(device), moved(like), moved(stars), moved(weight)};
+  return {features.to(device), mettle::to(like, device), mettle::to(stars, device),
+          mettle::to(weight, device)};
 }
 
 RatingBatch rating_batch(const Dataset& data, const FeatureTable& features,
