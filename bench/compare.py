@@ -21,13 +21,20 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "cpu"
 PEERS = ROOT / "bench" / "peers"
 
-# A program of ours and the script with the same rows. MAML rows run in processes of their own: peak memory counts.
+# A program of ours and the script with the same rows. Rows of whole models run in processes of their own: peak memory
+# counts.
 GROUPS = [
     ("ops_bench", "torch_ops.py", "."),
     ("maml_bench", "torch_maml.py", "^mlp/second/K5"),
     (None, "torch_maml.py", "^mlp_vmap/second/K5"),
     ("maml_bench", "torch_maml.py", "^encoder/second/K5"),
+    ("bert_bench", "torch_bert.py", "^minilm/forward"),
+    ("bert_bench", "torch_bert.py", "^minilm/train"),
+    ("bert_bench", "torch_bert.py", "^base/forward"),
+    ("bert_bench", "torch_bert.py", "^base/train"),
 ]
+# Rows that have a process to themselves, so that its peak memory is theirs.
+OF_ITS_OWN = re.compile("second/K5|^(minilm|base)/")
 
 
 def run(command, **options):
@@ -49,8 +56,8 @@ def peer_python():
     if not python.exists():
         print(f"Installing PyTorch into {folder}", file=sys.stderr)
         run([sys.executable, "-m", "venv", folder])
-    if subprocess.run([python, "-c", "import torch, numpy"], stderr=subprocess.DEVNULL).returncode:
-        run([python, "-m", "pip", "install", "--quiet", "torch", "numpy"])
+    if subprocess.run([python, "-c", "import torch, numpy, transformers"], stderr=subprocess.DEVNULL).returncode:
+        run([python, "-m", "pip", "install", "--quiet", "torch", "numpy", "transformers"])
     return python
 
 
@@ -129,7 +136,7 @@ def table(results, clock):
         times = [readable(side[clock]) if side else "-" for side in (ours, peer)]
         ratio = f"{peer[clock] / ours[clock]:.2f}" if ours and peer else "-"
         memory = ", ".join(f"{side['peak_mib']:.0f}" if side else "-" for side in (ours, peer))
-        lines.append(f"| {name} | {times[0]} | {times[1]} | {ratio} | {memory if 'second/K5' in name else ''} |")
+        lines.append(f"| {name} | {times[0]} | {times[1]} | {ratio} | {memory if OF_ITS_OWN.search(name) else ''} |")
     return lines
 
 

@@ -156,6 +156,13 @@ void write_file(const fs::path& path, std::string_view bytes) {
   file.commit();
 }
 
+void make_folder(const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  METTLE_CHECK(FileError, !error, "{}: the folder cannot be made: {}", folder.string(),
+               error.message());
+}
+
 std::vector<fs::path> list_folder(const fs::path& folder) {
   std::vector<fs::path> paths;
   std::error_code error;

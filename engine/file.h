@@ -94,6 +94,9 @@ class AtomicFile {
 /// Replaces `path` by `bytes` in one step. FileError as AtomicFile.
 void write_file(const std::filesystem::path& path, std::string_view bytes);
 
+/// Makes a folder, and those that it is in, unless it is there. FileError.
+void make_folder(const std::filesystem::path& folder);
+
 /// The paths of all entries of a folder, in no order; none when there is no such folder. FileError
 /// when it cannot be read.
 std::vector<std::filesystem::path> list_folder(const std::filesystem::path& folder);

@@ -29,7 +29,12 @@ bool holds_booleans(const Tensor& tensor) {
   return std::all_of(bytes, bytes + tensor.bytes(), [](unsigned char b) { return b <= 1; });
 }
 
-TensorFile read_tensors(std::uint64_t size, const ReadBytes& read, std::string_view name) {
+struct Layout {
+  detail::SafetensorsHeader header;
+  std::uint64_t data;  // where it begins
+};
+
+Layout read_layout(std::uint64_t size, const ReadBytes& read, std::string_view name) {
   METTLE_CHECK(FileError, size >= kLengthBytes,
                "{}: {} bytes are too few for a safetensors file, which begins with 8", name, size);
   std::uint64_t length = 0;
@@ -42,17 +47,29 @@ TensorFile read_tensors(std::uint64_t size, const ReadBytes& read, std::string_v
   std::string json(static_cast<std::size_t>(length), '\0');
   read(kLengthBytes, std::as_writable_bytes(std::span(json)));
   const std::uint64_t data = kLengthBytes + length;
-  auto header = detail::parse_safetensors_header(json, size - data, name);
-  TensorFile content{.tensors = {}, .metadata = std::move(header.metadata)};
-  for (const detail::TensorEntry& entry : header.entries) {
-    const Tensor tensor = Tensor::empty(entry.shape, entry.dtype);
-    read(data + entry.begin, {static_cast<std::byte*>(tensor.data()), tensor.bytes()});
-    METTLE_CHECK(FileError, tensor.dtype() != DType::boolean || holds_booleans(tensor),
-                 "{}: a BOOL tensor of shape {} holds a byte other than 0 and 1", name,
-                 to_string(entry.shape));
-    content.tensors.emplace(entry.name, tensor);
-  }
+  return {detail::parse_safetensors_header(json, size - data, name), data};
+}
+
+Tensor read_tensor(const StoredTensor& stored, const ReadBytes& read, std::string_view name) {
+  const Tensor tensor = Tensor::empty(stored.shape, stored.dtype);
+  read(stored.offset, {static_cast<std::byte*>(tensor.data()), tensor.bytes()});
+  METTLE_CHECK(FileError, tensor.dtype() != DType::boolean || holds_booleans(tensor),
+               "{}: a BOOL tensor of shape {} holds a byte other than 0 and 1", name,
+               to_string(stored.shape));
+  return tensor;
+}
+
+TensorFile read_tensors(std::uint64_t size, const ReadBytes& read, std::string_view name) {
+  Layout layout = read_layout(size, read, name);
+  TensorFile content{.tensors = {}, .metadata = std::move(layout.header.metadata)};
+  for (const detail::TensorEntry& entry : layout.header.entries)
+    content.tensors.emplace(
+        entry.name, read_tensor({entry.dtype, entry.shape, layout.data + entry.begin}, read, name));
   return content;
+}
+
+ReadBytes reader_of(const InputFile& file) {
+  return [&file](std::uint64_t offset, std::span<std::byte> out) { file.read(offset, out); };
 }
 
 // The elements in row-major order, gathered in chunks where they do not lie so.
@@ -86,9 +103,21 @@ void write_elements(const Tensor& tensor, AtomicFile& file) {
 
 TensorFile read_safetensors(const std::filesystem::path& path) {
   const InputFile file(path);
-  return read_tensors(
-      file.size(), [&](std::uint64_t offset, std::span<std::byte> out) { file.read(offset, out); },
-      file.name());
+  return read_tensors(file.size(), reader_of(file), file.name());
+}
+
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path) {
+  Layout layout = read_layout(file_.size(), reader_of(file_), file_.name());
+  metadata_ = std::move(layout.header.metadata);
+  for (detail::TensorEntry& entry : layout.header.entries)
+    tensors_.emplace(std::move(entry.name),
+                     StoredTensor{entry.dtype, entry.shape, layout.data + entry.begin});
+}
+
+Tensor SafetensorsFile::read(const std::string& name) const {
+  const auto found = tensors_.find(name);
+  METTLE_CHECK(ValueError, found != tensors_.end(), "{}: no tensor '{}'", file_.name(), name);
+  return read_tensor(found->second, reader_of(file_), file_.name());
 }
 
 TensorFile parse_safetensors(std::span<const std::byte> bytes, std::string_view name) {

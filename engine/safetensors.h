@@ -5,12 +5,14 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <span>
 #include <string>
 #include <string_view>
 
+#include "engine/file.h"
 #include "engine/tensor.h"
 
 namespace mettle {
@@ -31,7 +33,34 @@ struct TensorFile {
 /// bytes behind the last tensor; a byte of a BOOL other than 0 and 1.
 TensorFile read_safetensors(const std::filesystem::path& path);
 
-/// The same from memory. `name` begins the error messages.
+/// Where one tensor lies in a file.
+struct StoredTensor {
+  DType dtype;
+  Shape shape;
+  std::uint64_t offset;  // of its first byte
+};
+
+/// A file whose tensors are read one at a time, straight into their storage: a large file takes
+/// the memory of what is wanted of it. (Not a mapping: a file that shrinks under one ends the
+/// process, here it is a FileError.)
+class SafetensorsFile {
+ public:
+  /// Reads and checks the header. FileError as read_safetensors().
+  explicit SafetensorsFile(const std::filesystem::path& path);
+
+  const std::string& name() const { return file_.name(); }
+  const std::map<std::string, StoredTensor>& tensors() const { return tensors_; }
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  /// ValueError for a name that tensors() does not have, FileError as read_safetensors().
+  Tensor read(const std::string& name) const;
+
+ private:
+  InputFile file_;
+  std::map<std::string, StoredTensor> tensors_;
+  std::map<std::string, std::string> metadata_;
+};
+
+/// read_safetensors() from memory. `name` begins the error messages.
 TensorFile parse_safetensors(std::span<const std::byte> bytes,
                              std::string_view name = "safetensors");
 

@@ -242,10 +242,7 @@ CheckpointWriter::CheckpointWriter(fs::path folder, int keep,
                                    std::optional<std::int64_t> resumed_from)
     : folder_(std::move(folder)), keep_(keep) {
   METTLE_CHECK(ValueError, keep >= 1, "CheckpointWriter: keep {} checkpoints, at least 1", keep);
-  std::error_code error;
-  fs::create_directories(folder_, error);
-  METTLE_CHECK(FileError, !error, "{}: the folder cannot be made: {}", folder_.string(),
-               error.message());
+  make_folder(folder_);
   remove_abandoned(folder_);
   set_aside_others(resumed_from);
   for (const SavedStep& saved : saved_steps(folder_)) steps_.push_back(saved.step);

@@ -74,6 +74,8 @@ class Embedding {
   /// Default deviation: 1 / sqrt(dim).
   void init(Params& params, Generator& random, const InitOptions& options = {}) const;
   Variable operator()(const Params& params, const Variable& ids) const;
+  /// Whether every task has a table of its own.
+  bool per_task(const Params& params) const { return params[table_name_].rank() == 3; }
 
  private:
   std::string table_name_;

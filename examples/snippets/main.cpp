@@ -8,6 +8,7 @@ using namespace mettle;
 #include <cmath>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 
 namespace {
 
@@ -115,6 +116,32 @@ bool tangent_of_attention() {
                 std::abs(out_data[0] - 2) < 1e-12 && std::abs(tangent_data[0] - d) < 1e-12);
 }
 
+// A folder as others publish it, made here from a small encoder.
+bool pretrained_encoder() {
+  BertOptions options;
+  options.vocabulary = 100;
+  options.positions = 16;
+  options.encoder = {.dim = 16, .heads = 2, .hidden = 32, .norm = EncoderOptions::Norm::after};
+  Params params;
+  Generator random(1);
+  Bert(options).init(params, random);
+  const std::filesystem::path folder =
+      std::filesystem::temp_directory_path() / "mettle_snippets_encoder";
+  save_bert(folder, {BertFamily::bert, options, params});
+  const Variable ids = randint({2, 5}, random.next_key(), 1, 100);
+  const Variable valid(
+      Tensor::from(std::vector<std::uint8_t>{1, 1, 1, 1, 1, 1, 1, 0, 0, 0}, {2, 5}));
+
+  const PretrainedBert model = load_bert(folder);  // weights in f32; load_bert(folder, DType::bf16)
+  const Bert bert(model.options);
+  const Variable hidden = bert(model.params, {.ids = ids, .valid = valid});  // (B, N, dim)
+  const Variable sentence = mean_pooling(hidden, valid);                     // (B, dim)
+
+  std::filesystem::remove_all(folder);
+  return report("pretrained encoder",
+                hidden.shape() == Shape{2, 5, 16} && sentence.shape() == Shape{2, 16});
+}
+
 }  // namespace
 
 int main() {
@@ -123,6 +150,7 @@ int main() {
     ok = weights_are_arguments() && ok;
     ok = adapt_and_meta_gradient() && ok;
     ok = tangent_of_attention() && ok;
+    ok = pretrained_encoder() && ok;
     return ok ? 0 : 1;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "error: %s\n", error.what());

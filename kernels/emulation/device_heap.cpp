@@ -18,6 +18,8 @@ std::size_t round_up(std::size_t bytes, std::size_t unit) {
   return (bytes + unit - 1) / unit * unit;
 }
 
+std::size_t page_bytes() { return static_cast<std::size_t>(sysconf(_SC_PAGESIZE)); }
+
 }  // namespace
 
 DeviceHeap::DeviceHeap() {
@@ -44,11 +46,13 @@ void* DeviceHeap::allocate(std::size_t bytes) {
     std::byte* from = base_ + accessible_;
     METTLE_CHECK(MemoryError, mprotect(from, needed - accessible_, PROT_READ | PROT_WRITE) == 0,
                  "emulation: the system gives no {} bytes for device memory", bytes);
+    if (hidden_) mprotect(from, needed - accessible_, PROT_NONE);
     forbid(from, needed - accessible_);
     accessible_ = needed;
   }
   used_ = offset + bytes;
   std::byte* start = base_ + offset;
+  const Visible visible(this, start, bytes);
   allow(start, bytes);
   std::memset(start, 0xff, bytes);
   const int number = static_cast<int>(allocations_.size()) + 1;
@@ -65,9 +69,10 @@ void DeviceHeap::release(void* pointer) {
   Allocation& allocation = *found->second;
   allocation.released = true;
   allocation.shadow = Shadow(0, false);
+  const Visible visible(this, pointer, allocation.bytes);
   std::memset(pointer, 0xff, allocation.bytes);
   // Whole pages inside go back to the system.
-  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  const std::size_t page = page_bytes();
   const auto offset = static_cast<std::size_t>(allocation.start - base_);
   const std::size_t first = round_up(offset, page),
                     last = (offset + allocation.bytes) / page * page;
@@ -76,13 +81,26 @@ void DeviceHeap::release(void* pointer) {
 }
 
 void DeviceHeap::hide() {
-  if (accessible_ > 0 && !hidden_) mprotect(base_, accessible_, PROT_NONE);
-  hidden_ = accessible_ > 0;
+  if (!hidden_) mprotect(base_, accessible_, PROT_NONE);
+  hidden_ = true;
 }
 
 void DeviceHeap::show() {
   if (hidden_) mprotect(base_, accessible_, PROT_READ | PROT_WRITE);
   hidden_ = false;
+}
+
+DeviceHeap::Visible::Visible(DeviceHeap* heap, const void* start, std::size_t bytes) {
+  if (!heap || !heap->hidden_ || bytes == 0) return;
+  const std::size_t page = page_bytes();
+  const auto offset = static_cast<std::size_t>(static_cast<const std::byte*>(start) - heap->base_);
+  from_ = heap->base_ + offset / page * page;
+  bytes_ = round_up(offset + bytes, page) - offset / page * page;
+  mprotect(from_, bytes_, PROT_READ | PROT_WRITE);
+}
+
+DeviceHeap::Visible::~Visible() {
+  if (bytes_ > 0) mprotect(from_, bytes_, PROT_NONE);
 }
 
 Allocation* DeviceHeap::nearest(const void* address) {

@@ -33,9 +33,23 @@ class DeviceHeap {
   void release(void* pointer);
 
   /// Out of reach of everybody, and back: host code that follows a device pointer then ends with a
-  /// segmentation fault.
+  /// segmentation fault. Takes time for every page in use.
   void hide();
   void show();
+
+  /// Some bytes within reach while it lives, though the rest is hidden.
+  class Visible {
+   public:
+    /// Of a null heap: nothing.
+    Visible(DeviceHeap* heap, const void* start, std::size_t bytes);
+    Visible(const Visible&) = delete;
+    Visible& operator=(const Visible&) = delete;
+    ~Visible();
+
+   private:
+    std::byte* from_ = nullptr;
+    std::size_t bytes_ = 0;  // of whole pages; 0: nothing was hidden
+  };
 
   bool contains(const void* address) const {
     const auto at = reinterpret_cast<std::uintptr_t>(address);

@@ -28,40 +28,45 @@ constexpr std::align_val_t page{4096};
 struct EmulatedDriver::State {
   explicit State(const DriverOptions& o)
       : options(o), queues(o.machine.seed, [this](int device, const KernelCall& call) {
-          const Shown shown(*this);
+          for (auto& b : boards) b->machine.heap.show();  // until the wait for it ends
           board(device).machine.launch(call);
         }) {
     for (int i = 0; i < o.devices; ++i) boards.push_back(std::make_unique<Board>(o.machine));
+    hide();
   }
   Board& board(int device) { return *boards.at(static_cast<std::size_t>(device)); }
   Queue& queue(const Stream& stream) {
     return *static_cast<Queue*>(static_cast<LaunchQueue*>(stream.handle));
   }
 
-  // Makes the memory of all devices accessible while it lives.
-  class Shown {
+  void hide() {
+    if (!options.hide_memory) return;
+    for (auto& b : boards) b->machine.heap.hide();
+  }
+  // Hides what kernels have been shown, at the end of a wait: pages change hands slowly.
+  class Wait {
    public:
-    explicit Shown(State& state) : state_(state) {
-      if (state_.options.hide_memory && state_.shows++ == 0)
-        for (auto& b : state_.boards) b->machine.heap.show();
-    }
-    ~Shown() {
-      if (state_.options.hide_memory && --state_.shows == 0)
-        for (auto& b : state_.boards) b->machine.heap.hide();
-    }
-    Shown(const Shown&) = delete;
-    Shown& operator=(const Shown&) = delete;
+    explicit Wait(State& state) : state_(state) {}
+    ~Wait() { state_.hide(); }
+    Wait(const Wait&) = delete;
+    Wait& operator=(const Wait&) = delete;
 
    private:
     State& state_;
   };
 
+  // Null for host memory.
+  DeviceHeap* heap_of(const void* address) {
+    for (auto& b : boards)
+      if (b->machine.heap.contains(address)) return &b->machine.heap;
+    return nullptr;
+  }
+
   // Of a copy: the bytes must lie in one allocation of a device, or in pinned memory.
   void check_range(const void* start, std::size_t bytes, const char* what) {
     const auto* from = static_cast<const std::byte*>(start);
-    for (const auto& b : boards) {
-      if (!b->machine.heap.contains(start)) continue;
-      const Allocation* at = b->machine.heap.nearest(start);
+    if (DeviceHeap* heap = heap_of(start)) {
+      const Allocation* at = heap->nearest(start);
       METTLE_CHECK(
           DeviceError,
           at && !at->released && from >= at->start && from + bytes <= at->start + at->bytes,
@@ -85,15 +90,13 @@ struct EmulatedDriver::State {
   std::map<void*, std::shared_ptr<EventState>> events;
   std::vector<std::string> ranges;
   int open_ranges = 0;
-  int shows = 0;
   int fail_allocation = -1;
   std::exception_ptr pending;  // of work that ran where nothing can be thrown
 };
 
 EmulatedDriver::EmulatedDriver(DriverOptions options) : state_(std::make_unique<State>(options)) {}
 EmulatedDriver::~EmulatedDriver() {
-  if (state_->options.hide_memory)
-    for (auto& b : state_->boards) b->machine.heap.show();
+  for (auto& b : state_->boards) b->machine.heap.show();
   for (const auto& [block, bytes] : state_->pinned) ::operator delete(block, page);
 }
 
@@ -123,7 +126,6 @@ void* EmulatedDriver::allocate(int device, std::size_t bytes) {
   Board& board = state_->board(device);
   if (fails_now(state_->fail_allocation)) return nullptr;
   if (bytes > state_->options.memory_bytes - board.allocated) return nullptr;
-  const State::Shown shown(*state_);
   void* block = board.machine.heap.allocate(bytes);
   board.allocations.insert({block, bytes});
   board.allocated += bytes;
@@ -133,7 +135,7 @@ void* EmulatedDriver::allocate(int device, std::size_t bytes) {
 void EmulatedDriver::release(int device, void* block) noexcept {
   const std::lock_guard lock(state_->mutex);
   try {  // like cudaFree, which waits for the device
-    const State::Shown shown(*state_);
+    const State::Wait wait(*state_);
     state_->queues.run_device(device);
   } catch (...) {
     state_->pending = std::current_exception();
@@ -143,7 +145,6 @@ void EmulatedDriver::release(int device, void* block) noexcept {
   if (found == board.allocations.end()) return;
   board.allocated -= found->second;
   board.allocations.erase(found);
-  const State::Shown shown(*state_);
   board.machine.heap.release(block);
 }
 
@@ -165,9 +166,10 @@ void EmulatedDriver::copy(void* to, const void* from, std::size_t bytes, const S
   state->check_range(from, bytes, "copy");
   state->check_range(to, bytes, "copy");
   state->queues.push(state->queue(stream), [state, to, from, bytes] {
-    const State::Shown shown(*state);
     state->check_range(from, bytes, "copy");
     state->check_range(to, bytes, "copy");
+    const DeviceHeap::Visible source(state->heap_of(from), from, bytes);
+    const DeviceHeap::Visible target(state->heap_of(to), to, bytes);
     std::memcpy(to, from, bytes);
   });
 }
@@ -177,8 +179,8 @@ void EmulatedDriver::fill(void* to, int byte, std::size_t bytes, const Stream& s
   State* state = state_.get();
   state->check_range(to, bytes, "fill");
   state->queues.push(state->queue(stream), [state, to, byte, bytes] {
-    const State::Shown shown(*state);
     state->check_range(to, bytes, "fill");
+    const DeviceHeap::Visible target(state->heap_of(to), to, bytes);
     std::memset(to, byte, bytes);
   });
 }
@@ -197,7 +199,7 @@ void EmulatedDriver::synchronize(const Stream& stream) {
   if (state_->pending) std::rethrow_exception(std::exchange(state_->pending, nullptr));
   METTLE_CHECK(DeviceError, !state_->queues.is_capturing(state_->queue(stream)),
                "emulation: waits for a stream that captures a graph");
-  const State::Shown shown(*state_);  // once for all that waits: pages change hands slowly
+  const State::Wait wait(*state_);
   state_->queues.run(state_->queue(stream));
 }
 void* EmulatedDriver::create_event(int) {
@@ -221,7 +223,7 @@ void EmulatedDriver::wait(const Stream& stream, void* event) {
 }
 void EmulatedDriver::synchronize_event(void* event) {
   const std::lock_guard lock(state_->mutex);
-  const State::Shown shown(*state_);
+  const State::Wait wait(*state_);
   state_->queues.run(*state_->events.at(event));
 }
 double EmulatedDriver::milliseconds(void* from, void* to) {

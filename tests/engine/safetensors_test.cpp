@@ -108,6 +108,24 @@ TEST_F(Safetensors, ReadsTheReferenceBytes) {
   expect_same(read_safetensors(file()), golden());
 }
 
+TEST_F(Safetensors, TensorsAreReadOneAtATime) {
+  write_file(file(), golden_bytes());
+  const SafetensorsFile open(file());
+  TensorFile content{.tensors = {}, .metadata = open.metadata()};
+  for (const auto& [name, stored] : open.tensors()) {
+    EXPECT_EQ(stored.dtype, golden().tensors.at(name).dtype());
+    EXPECT_EQ(stored.shape, golden().tensors.at(name).shape());
+    content.tensors.emplace(name, open.read(name));
+  }
+  expect_same(content, golden());
+  EXPECT_NE(message_of<ValueError>([&] { open.read("z"); }).find("no tensor 'z'"),
+            std::string::npos);
+  // A file that shrinks behind its checked header.
+  std::filesystem::resize_file(file(), std::filesystem::file_size(file()) - 1);
+  EXPECT_NO_THROW(open.read("l"));
+  EXPECT_THROW(open.read("t"), FileError);
+}
+
 TEST_F(Safetensors, StridedTensorsAreWrittenInRowMajorOrder) {
   std::vector<std::int32_t> values(2 * 3 * 70'000);  // above the writer's chunk
   std::iota(values.begin(), values.end(), 0);

@@ -105,7 +105,7 @@ template <class Id> void check_against_loops(const Size& s, DType dtype) {
                   rows.begin() + static_cast<std::ptrdiff_t>((at + 1) * width));
     const Vec want(sums.begin() + static_cast<std::ptrdiff_t>(id * width),
                    sums.begin() + static_cast<std::ptrdiff_t>((id + 1) * width));
-    expect_close("row", Buffer(dtype, got), Buffer(DType::f64, want), most);
+    expect_close("row", dtype, got, want, most);
     ++at;
   }
   EXPECT_EQ(p.count.values()[0], static_cast<std::int64_t>(at));

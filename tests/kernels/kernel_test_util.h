@@ -142,17 +142,20 @@ class Buffer {
 
 /// |got - want| <= one rounding of `dtype` + `operations` roundings of its accumulation type at the
 /// size of the largest wanted number (or 1).
+inline void expect_close(const std::string& what, DType dtype, const Vec& got, const Vec& want,
+                         double operations) {
+  ASSERT_EQ(got.size(), want.size()) << what;
+  double scale = 1;
+  for (double x : want) scale = std::max(scale, std::abs(x));
+  const double absolute = operations * rounding(statistics_dtype(dtype)) * scale;
+  for (std::size_t i = 0; i < got.size(); ++i)
+    // Both sides are rounded to dtype once.
+    ASSERT_NEAR(got[i], want[i], 2 * rounding(dtype) * std::abs(want[i]) + absolute)
+        << what << " " << to_string(dtype) << " element " << i << " of " << got.size();
+}
 inline void expect_close(const std::string& what, const Buffer& got, const Buffer& want,
                          double operations) {
-  const Vec g = got.values(), w = want.values();
-  ASSERT_EQ(g.size(), w.size()) << what;
-  double scale = 1;
-  for (double x : w) scale = std::max(scale, std::abs(x));
-  const double absolute = operations * rounding(statistics_dtype(got.dtype())) * scale;
-  for (std::size_t i = 0; i < g.size(); ++i)
-    // Both sides are rounded to dtype once.
-    ASSERT_NEAR(g[i], w[i], 2 * rounding(got.dtype()) * std::abs(w[i]) + absolute)
-        << what << " " << to_string(got.dtype()) << " element " << i << " of " << g.size();
+  expect_close(what, got.dtype(), got.values(), want.values(), operations);
 }
 
 /// Pins a variant in those of the slots that have it, of which there must be one, while it lives.
