@@ -62,7 +62,8 @@ ExitCode run(int count, char** arguments) {
       "Exit codes: 0 success, 1 failure while running, 2 bad input or usage, 130 "
       "interrupted.\n`mettle SUBCOMMAND --help` shows options and examples.");
   const std::vector<Subcommand> subcommands = {add_train(program), add_evaluate(program),
-                                               add_recommend(program), add_info(program)};
+                                               add_recommend(program), add_embed(program),
+                                               add_info(program)};
   try {
     program.parse(count, arguments);
   } catch (const CLI::Success& help) {
