@@ -15,7 +15,7 @@
 #include <hwy/foreach_target.h>
 
 #include "engine/parallel.h"
-#include "kernels/cpu/attention_rows-inl.h"
+#include "kernels/cpu/attention_score_strips-inl.h"
 #include "kernels/cpu/attention_sums-inl.h"
 #include "kernels/cpu/attention_variants.h"
 
@@ -29,21 +29,16 @@ template <class T> class DoubleBackwardStrips {
         p_(args.problem),
         d_(padded<T>(p_.head_dim)),
         dv_(padded<T>(p_.value_dim)),
-        stride_(strip_stride<T>(p_)),
-        k_t_(transposed_size<T>(p_.keys, p_.head_dim)),
-        y_t_(transposed_size<T>(p_.keys, p_.head_dim)),
+        scores_(p_, args.q, args.k, args.ddq, args.ddk),
+        stride_(scores_.stride()),
         v_t_(transposed_size<T>(p_.keys, p_.value_dim)),
         w_t_(transposed_size<T>(p_.keys, p_.value_dim)),
         k_(p_.keys * d_),
         y_(p_.keys * d_),
         v_(p_.keys * dv_),
         w_(p_.keys * dv_),
-        line_(std::max(d_, dv_)),
-        q_(strip_rows(p_) * d_),
-        x_(strip_rows(p_) * d_),
+        line_(dv_),
         g_(strip_rows(p_) * dv_),
-        scores_(strip_rows(p_) * stride_),
-        u_strip_(strip_rows(p_) * stride_),
         a_strip_(strip_rows(p_) * stride_),
         b_strip_(strip_rows(p_) * stride_),
         rows_(strip_rows(p_) * std::max(d_, dv_)),
@@ -68,38 +63,29 @@ template <class T> class DoubleBackwardStrips {
 
  private:
   using Left = LeftOperand<T>;
-  bool has_u() const { return args_.ddq.data || args_.ddk.data; }
 
   void load_keys(std::int64_t seen) {
-    const T factor = static_cast<T>(p_.scale) * log2e<T>;
-    load_keys_of(args_.k, p_.head_dim, factor, seen, k_t_, k_);
-    load_keys_of(args_.v, p_.value_dim, T(1), seen, v_t_, v_);
-    if (args_.ddk.data) load_keys_of(args_.ddk, p_.head_dim, factor, seen, y_t_, y_);
-    if (args_.ddv.data) load_keys_of(args_.ddv, p_.value_dim, T(1), seen, w_t_, w_);
+    scores_.load_keys(at_, seen);
+    load_rows(p_.dtype, args_.k, at_, 0, seen, p_.head_dim, k_.data());
+    if (args_.ddk.data) load_rows(p_.dtype, args_.ddk, at_, 0, seen, p_.head_dim, y_.data());
+    load_values(args_.v, seen, v_t_, v_);
+    if (args_.ddv.data) load_values(args_.ddv, seen, w_t_, w_);
   }
 
-  void load_keys_of(AttentionIn x, std::int64_t cols, T factor, std::int64_t seen,
-                    const WorkBuffer<T>& transposed, const WorkBuffer<T>& rows) {
-    load_transposed(p_.dtype, x, at_, seen, cols, factor, line_.data(), transposed.data());
-    load_rows(p_.dtype, x, at_, 0, seen, cols, rows.data());
+  void load_values(AttentionIn x, std::int64_t seen, const WorkBuffer<T>& transposed,
+                   const WorkBuffer<T>& rows) {
+    load_transposed(p_.dtype, x, at_, seen, p_.value_dim, T(1), line_.data(), transposed.data());
+    load_rows(p_.dtype, x, at_, 0, seen, p_.value_dim, rows.data());
   }
 
-  // S, U, dout v^T, dout w^T; zeros where the cotangents are absent. U is in units of ln 2, like S.
+  // S, U, dout v^T, dout w^T; zeros where the cotangents are absent.
   void fill_strips(std::int64_t first, std::int64_t count, std::int64_t cols) {
-    load_rows(p_.dtype, args_.q, at_, first, count, p_.head_dim, q_.data());
+    scores_.fill(first, count, cols);
     load_rows(p_.dtype, args_.dout, at_, first, count, p_.value_dim, g_.data());
-    const Left q{q_.data(), d_, 1}, x{x_.data(), d_, 1}, g{g_.data(), dv_, 1};
-    const auto k_t = in_panels(k_t_.data(), p_.head_dim), y_t = in_panels(y_t_.data(), p_.head_dim);
+    const Left g{g_.data(), dv_, 1};
     const auto v_t = in_panels(v_t_.data(), p_.value_dim),
                w_t = in_panels(w_t_.data(), p_.value_dim);
-    product<false>(count, cols, p_.head_dim, q, k_t, scores_.data(), stride_);
     product<false>(count, cols, p_.value_dim, g, v_t, a_strip_.data(), stride_);
-    std::fill_n(u_strip_.data(), count * stride_, T(0));
-    if (args_.ddq.data) {
-      load_rows(p_.dtype, args_.ddq, at_, first, count, p_.head_dim, x_.data());
-      product<true>(count, cols, p_.head_dim, x, k_t, u_strip_.data(), stride_);
-    }
-    if (args_.ddk.data) product<true>(count, cols, p_.head_dim, q, y_t, u_strip_.data(), stride_);
     std::fill_n(b_strip_.data(), count * stride_, T(0));
     if (args_.ddv.data) product<true>(count, cols, p_.value_dim, g, w_t, b_strip_.data(), stride_);
   }
@@ -107,8 +93,8 @@ template <class T> class DoubleBackwardStrips {
   // One row of the strips: (S, U, dout v^T, dout w^T) -> (Z o P, T, E, F).
   void differentiate(std::int64_t i, std::int64_t cols, std::int64_t offset) {
     const Simd<T> d;
-    T* s = &scores_[offset];
-    T* u = &u_strip_[offset];
+    T* s = scores_.s() + offset;
+    T* u = scores_.u() + offset;
     T* a = &a_strip_[offset];
     T* b = &b_strip_[offset];
     const T* bias = bias_.row(i, cols);
@@ -148,37 +134,35 @@ template <class T> class DoubleBackwardStrips {
   }
 
   void add_to_keys(std::int64_t count, std::int64_t cols, T* dk2, T* dv2) {
-    const auto transposed = [&](const WorkBuffer<T>& strip) {
-      return Left{strip.data(), 1, stride_};
-    };
-    if (args_.dv2.data && has_u())
-      product<true>(cols, p_.value_dim, count, transposed(u_strip_), row_major(g_.data(), dv_), dv2,
+    const auto transposed = [&](const T* strip) { return Left{strip, 1, stride_}; };
+    if (args_.dv2.data && scores_.moves())
+      product<true>(cols, p_.value_dim, count, transposed(scores_.u()), row_major(g_.data(), dv_), dv2,
                     dv_);
     if (!args_.dk2.data) return;
-    product<true>(cols, p_.head_dim, count, transposed(b_strip_), row_major(q_.data(), d_), dk2,
-                  d_);
+    product<true>(cols, p_.head_dim, count, transposed(b_strip_.data()),
+                  row_major(scores_.q(), d_), dk2, d_);
     if (args_.ddq.data)
-      product<true>(cols, p_.head_dim, count, transposed(a_strip_), row_major(x_.data(), d_), dk2,
-                    d_);
+      product<true>(cols, p_.head_dim, count, transposed(a_strip_.data()),
+                    row_major(scores_.x(), d_), dk2, d_);
   }
 
   void write_rows(std::int64_t first, std::int64_t count, std::int64_t cols) {
-    const auto strip = [&](const WorkBuffer<T>& s) { return Left{s.data(), stride_, 1}; };
+    const auto strip = [&](const T* of) { return Left{of, stride_, 1}; };
     if (args_.ddout.data) {
       std::fill_n(rows_.data(), count * dv_, T(0));
-      if (has_u())
-        product<true>(count, p_.value_dim, cols, strip(u_strip_), row_major(v_.data(), dv_),
+      if (scores_.moves())
+        product<true>(count, p_.value_dim, cols, strip(scores_.u()), row_major(v_.data(), dv_),
                       rows_.data(), dv_);
       if (args_.ddv.data)
-        product<true>(count, p_.value_dim, cols, strip(scores_), row_major(w_.data(), dv_),
+        product<true>(count, p_.value_dim, cols, strip(scores_.s()), row_major(w_.data(), dv_),
                       rows_.data(), dv_);
       store_rows(p_.dtype, rows_.data(), args_.ddout, at_, first, count, p_.value_dim, T(1));
     }
     if (!args_.dq2.data) return;
-    product<false>(count, p_.head_dim, cols, strip(b_strip_), row_major(k_.data(), d_),
+    product<false>(count, p_.head_dim, cols, strip(b_strip_.data()), row_major(k_.data(), d_),
                    rows_.data(), d_);
     if (args_.ddk.data)
-      product<true>(count, p_.head_dim, cols, strip(a_strip_), row_major(y_.data(), d_),
+      product<true>(count, p_.head_dim, cols, strip(a_strip_.data()), row_major(y_.data(), d_),
                     rows_.data(), d_);
     store_rows(p_.dtype, rows_.data(), args_.dq2, at_, first, count, p_.head_dim,
                static_cast<T>(p_.scale));
@@ -187,9 +171,10 @@ template <class T> class DoubleBackwardStrips {
   const AttentionDoubleBackwardArgs& args_;
   const AttentionProblem& p_;
   Stretch at_{};
-  const std::int64_t d_, dv_, stride_;
-  const WorkBuffer<T> k_t_, y_t_, v_t_, w_t_, k_, y_, v_, w_, line_, q_, x_, g_;
-  const WorkBuffer<T> scores_, u_strip_, a_strip_, b_strip_, rows_;
+  const std::int64_t d_, dv_;
+  ScoreStrips<T> scores_;
+  const std::int64_t stride_;  // of all strips
+  const WorkBuffer<T> v_t_, w_t_, k_, y_, v_, w_, line_, g_, a_strip_, b_strip_, rows_;
   BiasRow<T> bias_;
   DropoutRow<T> dropout_;
 };

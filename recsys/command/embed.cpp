@@ -14,6 +14,7 @@
 #include "recsys/command/command.h"
 #include "recsys/command/config_file.h"
 #include "recsys/command/options.h"
+#include "recsys/work.h"
 
 namespace mettle::command {
 namespace {
