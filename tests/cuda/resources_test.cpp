@@ -85,6 +85,13 @@ constexpr Exception exceptions[] = {
     {"attention_mma_double_queries<MmaShape<bf16, 64, 1, 4, 32>, true>", "sm_80",
      "one value; with the 168 registers that it has three blocks share a multiprocessor"},
     {"attention_mma_double_queries<MmaShape<f16, 64, 1, 4, 32>, true>", "sm_80", "the same"},
+    {"matmul_mma<bf16, MmaTile<128, 128, 2, 4, 2>, false, true>", "sm_80",
+     "one value; with the 128 registers that it has two blocks share a multiprocessor"},
+    {"matmul_mma<bf16, MmaTile<128, 128, 2, 4, 2>, true, false>", "sm_80", "the same"},
+    {"matmul_mma<f16, MmaTile<128, 128, 2, 4, 2>, false, true>", "sm_80", "the same"},
+    {"matmul_mma<f16, MmaTile<128, 128, 2, 4, 2>, true, false>", "sm_80", "the same"},
+    {"matmul_tiles<bf16, MatmulTile<16, 32, 32, 1, 4, 6>, true>", "sm_80 sm_90a",
+     "one value; with the 80 registers that it has six blocks share a multiprocessor"},
     {"matmul_tiles<float, MatmulTile<128, 128, 8, 8, 8, 2>, true>", "sm_100 sm_120",
      "64 sums and a step's operands in the 128 registers with which two blocks share a "
      "multiprocessor"},
