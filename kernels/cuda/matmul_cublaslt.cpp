@@ -96,7 +96,7 @@ struct OwnDesc {
 
 template <class T>
 bool set(CublasLt::Set function, CublasLt::Descriptor of, int attribute, T value) {
-  return function(of, attribute, &value, sizeof value) == 0;
+  return function(of, attribute, static_cast<const void*>(&value), sizeof value) == 0;
 }
 
 /// The library's number for it; 0: it has none.

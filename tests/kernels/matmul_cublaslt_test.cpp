@@ -27,7 +27,8 @@ struct Desc {
   int compute, scale;
   std::int32_t turns[2] = {0, 0};
   std::uint32_t epilogue = CublasLt::no_epilogue;
-  std::uintptr_t bias = 0, aux = 0;
+  const void* bias = nullptr;
+  void* aux = nullptr;
   std::int64_t bias_stride = 0, aux_leading = 0, aux_stride = 0;
 
   bool has(std::uint32_t what) const { return (epilogue & what) == what; }
@@ -67,9 +68,9 @@ int set_desc(Descriptor d, int attribute, const void* value, std::size_t bytes) 
     case CublasLt::transpose_a: desc->turns[0] = read<std::int32_t>(value, bytes); break;
     case CublasLt::transpose_b: desc->turns[1] = read<std::int32_t>(value, bytes); break;
     case CublasLt::epilogue: desc->epilogue = read<std::uint32_t>(value, bytes); break;
-    case CublasLt::bias_pointer: desc->bias = read<std::uintptr_t>(value, bytes); break;
+    case CublasLt::bias_pointer: desc->bias = read<const void*>(value, bytes); break;
     case CublasLt::bias_batch_stride: desc->bias_stride = read<std::int64_t>(value, bytes); break;
-    case CublasLt::aux_pointer: desc->aux = read<std::uintptr_t>(value, bytes); break;
+    case CublasLt::aux_pointer: desc->aux = read<void*>(value, bytes); break;
     case CublasLt::aux_leading: desc->aux_leading = read<std::int64_t>(value, bytes); break;
     case CublasLt::aux_batch_stride: desc->aux_stride = read<std::int64_t>(value, bytes); break;
     default: ADD_FAILURE() << "unknown attribute " << attribute;
@@ -113,10 +114,10 @@ int get_heuristic(CublasLt::Handle, Descriptor, Descriptor, Descriptor, Descript
 template <class T>
 double finished(const Desc& desc, double sum, std::int64_t batch, std::int64_t i, std::int64_t j) {
   if (desc.has(CublasLt::add_bias))
-    sum += static_cast<double>(reinterpret_cast<const T*>(desc.bias)[batch * desc.bias_stride + i]);
+    sum += static_cast<double>(static_cast<const T*>(desc.bias)[batch * desc.bias_stride + i]);
   if (desc.has(CublasLt::with_gelu_and_aux)) {
     EXPECT_EQ(desc.aux_leading % 8, 0);
-    reinterpret_cast<T*>(desc.aux)[batch * desc.aux_stride + i + j * desc.aux_leading] =
+    static_cast<T*>(desc.aux)[batch * desc.aux_stride + i + j * desc.aux_leading] =
         static_cast<T>(sum);
   }
   return desc.has(CublasLt::with_gelu) ? tanh_gelu(sum) : sum;
