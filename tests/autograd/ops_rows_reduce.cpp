@@ -255,8 +255,8 @@ OpRow matmul_row(const char* variant, Shapes shapes, Shapes empty, Shapes large)
 Grid layer(const std::vector<Grid>& in) {
   const Grid &x = in[0], &weight = in[1];
   const int column = x.shape.rank() - 1;
-  const auto of_task = [](const Grid& w, int rank, const Dims& at, Dims place) {
-    return w.at(w.shape.rank() > rank ? inserted(std::move(place), 0, at[0]) : place);
+  const auto of_task = [](const Grid& w, int rank, const Dims& at, const Dims& place) {
+    return w.at(w.shape.rank() > rank ? inserted(place, 0, at[0]) : place);
   };
   return make_grid(with(x.shape, column, weight.shape.at(-1)), [&](const Dims& at) {
     double sum = in.size() > 2 ? of_task(in[2], 1, at, {at[column]}) : 0.0;

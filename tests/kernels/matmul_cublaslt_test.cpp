@@ -58,7 +58,7 @@ template <class T> int destroy(Descriptor d) {
 template <class T> T read(const void* value, std::size_t bytes) {
   EXPECT_EQ(bytes, sizeof(T));
   T out;
-  std::memcpy(&out, value, sizeof(T));
+  std::memcpy(static_cast<void*>(&out), value, sizeof(T));
   return out;
 }
 
