@@ -33,6 +33,10 @@ using kernels::GeluForm;  // erf, tanh
 Variable bias_gelu(const Variable& x, const Variable& bias, GeluForm form = GeluForm::erf);
 Variable gelu(const Variable& x, GeluForm form = GeluForm::erf);
 
+/// gelu(x weight + bias) in one pass; operands as in linear().
+Variable linear_gelu(const Variable& x, const Variable& weight, const Variable& bias,
+                     GeluForm form = GeluForm::erf);
+
 struct BceOptions {
   Variable weight = {};     // constant, broadcasts to the logits' shape; null: ones
   double pos_weight = 1.0;  // factor of the loss of positive targets

@@ -247,6 +247,9 @@ Variable huber_loss(const Variable& prediction, const Variable& target, double d
 
 /// (..., m, k) x (..., k, n) -> (..., m, n); leading axes broadcast.
 Variable matmul(const Variable& a, const Variable& b);
+/// x weight + bias in one pass: x (..., in), weight (in, out), bias (out) or null -> (..., out).
+/// With x (T, ..., in) either may have a leading axis T, one matrix or row for every task.
+Variable linear(const Variable& x, const Variable& weight, const Variable& bias = {});
 /// The n x n identity.
 Variable eye(std::int64_t n, DType dtype = DType::f32, Device device = Device::cpu());
 /// (..., m, n) with zeros above (tril) or below (triu) the given diagonal: 0 is the main one, -1

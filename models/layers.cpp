@@ -7,15 +7,6 @@
 #include "engine/check.h"
 
 namespace mettle {
-namespace {
-
-/// Leading axes of x as one: (..., in) -> (rows, in), or (T, ..., in) -> (T, rows, in).
-Variable as_rows(const Variable& x, bool per_task) {
-  if (x.rank() == (per_task ? 3 : 2)) return x;
-  return reshape(x, per_task ? Shape{x.size(0), -1, x.size(-1)} : Shape{-1, x.size(-1)});
-}
-
-}  // namespace
 
 Linear::Linear(const std::string& name, std::int64_t in, std::int64_t out, Bias bias)
     : weight_name_(name + ".weight"),
@@ -36,7 +27,7 @@ void Linear::init(Params& params, Generator& random, const InitOptions& options)
     params.add(bias_name_, full({out_}, 0.0, options.dtype).detach_requires_grad());
 }
 
-Variable Linear::product(const Params& params, const Variable& x) const {
+const Variable& Linear::weight_for(const Params& params, const Variable& x) const {
   const Variable& weight = params[weight_name_];
   const bool per_task = weight.rank() == 3;
   METTLE_CHECK(ShapeError,
@@ -45,11 +36,7 @@ Variable Linear::product(const Params& params, const Variable& x) const {
                "linear: input {} does not fit {} {}; expected (..., {}){}", to_string(x.shape()),
                weight_name_, to_string(weight.shape()), weight.size(-2),
                per_task ? " with the task axis first" : "");
-  Variable y = matmul(as_rows(x, per_task), weight);
-  if (x.rank() == y.rank()) return y;
-  Shape shape = x.shape();
-  shape[x.rank() - 1] = weight.size(-1);
-  return reshape(y, shape);
+  return weight;
 }
 
 Variable Linear::bias(const Params& params) const {
@@ -57,14 +44,11 @@ Variable Linear::bias(const Params& params) const {
 }
 
 Variable Linear::operator()(const Params& params, const Variable& x) const {
-  Variable y = product(params, x);
-  const Variable b = bias(params);
-  if (!b) return y;
-  if (b.rank() == 1) return add(y, b);
-  Shape shape = Dims::filled(y.rank(), 1);  // (T, 1, ..., 1, out)
-  shape[0] = b.size(0);
-  shape[y.rank() - 1] = b.size(1);
-  return add(y, reshape(b, shape));
+  return linear(x, weight_for(params, x), bias(params));
+}
+
+Variable Linear::gelu(const Params& params, const Variable& x, GeluForm form) const {
+  return linear_gelu(x, weight_for(params, x), bias(params), form);
 }
 
 LayerNorm::LayerNorm(const std::string& name, std::int64_t dim, double eps)
@@ -133,7 +117,7 @@ void FeedForward::init(Params& params, Generator& random, const InitOptions& opt
 }
 
 Variable FeedForward::operator()(const Params& params, const Variable& x) const {
-  return down_(params, bias_gelu(up_.product(params, x), up_.bias(params), form_));
+  return down_(params, up_.gelu(params, x, form_));
 }
 
 MultiHeadAttention::MultiHeadAttention(const std::string& name, std::int64_t dim,

@@ -33,15 +33,18 @@ class Linear {
   void init(Params& params, Generator& random, const InitOptions& options = {}) const;
   /// ShapeError when x's last axis is not `in` or the task axes differ.
   Variable operator()(const Params& params, const Variable& x) const;
-  /// x W alone, for a fused operation that adds the bias itself.
-  Variable product(const Params& params, const Variable& x) const;
-  /// (out) or (T, out); null without bias.
-  Variable bias(const Params& params) const;
+  /// gelu(x W + b) as one operation.
+  Variable gelu(const Params& params, const Variable& x, GeluForm form) const;
 
   std::int64_t in() const { return in_; }
   std::int64_t out() const { return out_; }
 
  private:
+  /// (in, out) or (T, in, out), of which it is known that it fits x.
+  const Variable& weight_for(const Params& params, const Variable& x) const;
+  /// (out) or (T, out); null without bias.
+  Variable bias(const Params& params) const;
+
   std::string weight_name_, bias_name_;  // no bias name: no bias
   std::int64_t in_, out_;
 };

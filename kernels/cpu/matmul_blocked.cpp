@@ -10,6 +10,7 @@
 #include "kernels/cpu/matmul_shapes.h"
 #include "kernels/cpu/register.h"
 #include "kernels/cpu/simd_targets.h"
+#include "kernels/matmul_then_gelu.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/matmul_blocked.cpp"
@@ -79,8 +80,8 @@ void RowBlock(std::int64_t rows, const T* a, std::int64_t a_row, std::int64_t a_
 template <class T> void Product(const Matrices<T>& p) {
   const auto nr = static_cast<std::int64_t>(2 * hn::Lanes(hn::ScalableTag<T>()));
   HWY_ALIGN T packed[kc * 2 * hn::MaxLanes(hn::ScalableTag<T>())];
-  if (p.k == 0)
-    for (std::int64_t i = 0; i < p.m; ++i) std::fill_n(p.c + i * p.c_row, p.n, T{});
+  for (std::int64_t i = 0; i < p.m && (p.bias || p.k == 0); ++i)
+    p.bias ? std::copy_n(p.bias, p.n, p.c + i * p.c_row) : std::fill_n(p.c + i * p.c_row, p.n, T{});
   for (std::int64_t k0 = 0; k0 < p.k; k0 += kc) {
     const std::int64_t depth = std::min(kc, p.k - k0);
     for (std::int64_t j = 0; j < p.n; j += nr) {
@@ -97,7 +98,7 @@ template <class T> void Product(const Matrices<T>& p) {
       }
       for (std::int64_t i = 0; i < p.m; i += mr)
         RowBlock(std::min<std::int64_t>(mr, p.m - i), p.a + i * p.a_row + k0 * p.a_column, p.a_row,
-                 p.a_column, panel, p.c + i * p.c_row + j, p.c_row, width, k0 > 0);
+                 p.a_column, panel, p.c + i * p.c_row + j, p.c_row, width, p.bias || k0 > 0);
     }
   }
 }
@@ -132,12 +133,13 @@ template <class T> void run_typed(const MatmulArgs& original) {
   parallel_for(batch * blocks, per_task, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t task = begin; task < end; ++task) {
       const std::int64_t at = task / blocks, row = task % blocks * rows_per_task;
-      const auto [a, b] = batch_offsets(args, at);
+      const auto [a, b, bias] = batch_offsets(args, at);
+      const T* bias_row = static_cast<const T*>(args.epilogue.bias);
       product(Matrices<T>{std::min(rows_per_task, args.m - row), args.n, args.k,
                           static_cast<const T*>(args.a) + a + row * args.a_row, args.a_row,
                           args.a_column, static_cast<const T*>(args.b) + b, args.b_row,
                           args.b_column, static_cast<T*>(args.c) + (at * args.m + row) * args.n,
-                          args.n});
+                          args.n, bias_row ? bias_row + bias : nullptr});
     }
   });
 }
@@ -156,8 +158,8 @@ bool is_small(const MatmulArgs& args) {
 }  // namespace
 
 void register_matmul_blocked() {
-  matmul.add({"blocked", DeviceType::cpu, 0, takes, run_blocked});
-  matmul.add({"small", DeviceType::cpu, 20, is_small, run_blocked});
+  matmul.add({"blocked", DeviceType::cpu, 0, takes, matmul_then_gelu<run_blocked>});
+  matmul.add({"small", DeviceType::cpu, 20, is_small, matmul_then_gelu<run_blocked>});
 }
 
 }  // namespace mettle::kernels::cpu

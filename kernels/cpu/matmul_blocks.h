@@ -10,16 +10,29 @@
 
 namespace mettle::kernels::cpu {
 
+/// `x` moved by `elements`; null stays null.
+inline const void* moved(const void* x, DType dtype, std::int64_t elements) {
+  if (!x) return nullptr;
+  return static_cast<const std::byte*>(x) + elements * static_cast<std::int64_t>(size_of(dtype));
+}
+
 /// Some rows and columns of C, or of several consecutive products' C.
 struct MatmulBlock {
   MatmulArgs args;                      // the block's own extents and pointers
   std::int64_t c_row = 0, c_batch = 0;  // strides of C in elements
-};
 
-/// `x` moved by `elements`.
-inline const void* moved(const void* x, DType dtype, std::int64_t elements) {
-  return static_cast<const std::byte*>(x) + elements * static_cast<std::int64_t>(size_of(dtype));
-}
+  /// The block's part of its product number i, without a batch.
+  MatmulBlock item(std::int64_t i) const {
+    MatmulBlock one = *this;
+    MatmulArgs& part = one.args;
+    part.a = moved(args.a, args.dtype, i * args.a_batch[0]);
+    part.b = moved(args.b, args.dtype, i * args.b_batch[0]);
+    part.c = const_cast<void*>(moved(args.c, args.dtype, i * c_batch));
+    part.epilogue.bias = moved(args.epilogue.bias, args.dtype, i * args.epilogue.bias_batch[0]);
+    part.batch = part.a_batch = part.b_batch = part.epilogue.bias_batch = {};
+    return one;
+  }
+};
 
 class MatmulBlocks {
  public:
@@ -49,14 +62,16 @@ class MatmulBlocks {
     MatmulArgs& part = block.args;
     part.m = std::min(rows_, args_.m - row);
     part.n = std::min(columns_, args_.n - column);
-    std::int64_t a = row * args_.a_row, b = column * args_.b_column;
+    std::int64_t a = row * args_.a_row, b = column * args_.b_column, bias = column;
     if (!args_.batch.empty()) {
       a += item * args_.a_batch[0];
       b += item * args_.b_batch[0];
+      bias += item * args_.epilogue.bias_batch[0];
       part.batch[0] = std::min(batch_, items_ - item);
     }
     part.a = moved(args_.a, args_.dtype, a);
     part.b = moved(args_.b, args_.dtype, b);
+    part.epilogue.bias = moved(args_.epilogue.bias, args_.dtype, bias);
     part.c = const_cast<void*>(
         moved(args_.c, args_.dtype, item * block.c_batch + row * block.c_row + column));
     return block;

@@ -15,6 +15,7 @@
 #include "kernels/cpu/matmul_blocks.h"
 #include "kernels/cpu/matmul_shapes.h"
 #include "kernels/cpu/register.h"
+#include "kernels/matmul_then_gelu.h"
 #include "kernels/reduce.h"
 
 namespace mettle::kernels::cpu {
@@ -26,8 +27,10 @@ using dims = dnnl::memory::dims;
 struct Key {
   explicit Key(const MatmulBlock& block) {
     const MatmulArgs& args = block.args;
-    for (const std::int64_t v : {static_cast<std::int64_t>(args.dtype), args.m, args.n, args.k,
-                                 args.a_row, args.a_column, args.b_row, args.b_column, block.c_row})
+    const bool bias = args.epilogue.bias != nullptr;
+    for (const std::int64_t v :
+         {static_cast<std::int64_t>(args.dtype), args.m, args.n, args.k, args.a_row, args.a_column,
+          args.b_row, args.b_column, block.c_row, std::int64_t{bias}})
       values[size++] = v;
     if (!args.batch.empty())
       for (const std::int64_t v : {args.batch[0], args.a_batch[0], args.b_batch[0], block.c_batch})
@@ -38,7 +41,7 @@ struct Key {
                       b.values.begin() + b.size);
   }
 
-  std::array<std::int64_t, 13> values;
+  std::array<std::int64_t, 14> values;
   std::size_t size = 0;
 };
 
@@ -53,7 +56,7 @@ struct KeyHash {
 
 struct Product {
   dnnl::matmul primitive;
-  dnnl::memory a, b, c;
+  dnnl::memory a, b, c, bias;
 };
 
 dnnl::engine& cpu_engine() {
@@ -103,9 +106,14 @@ class Cache {
     c_strides.insert(c_strides.end(), {block.c_row, 1});
     const dnnl::memory::desc ad(a, type, a_strides), bd(b, type, b_strides), cd(c, type, c_strides);
     const dnnl::engine& engine = cpu_engine();
-    const dnnl::matmul::primitive_desc pd(dnnl::matmul::desc(ad, bd, cd), engine);
+    dims bias(c.size() - 1, 1);
+    bias.push_back(args.n);
+    const dnnl::memory::desc biasd = args.epilogue.bias
+                                         ? dnnl::memory::desc(bias, type, dims(c.size(), 1))
+                                         : dnnl::memory::desc();
+    const dnnl::matmul::primitive_desc pd(dnnl::matmul::desc(ad, bd, biasd, cd), engine);
     return {dnnl::matmul(pd), dnnl::memory(ad, engine, nullptr), dnnl::memory(bd, engine, nullptr),
-            dnnl::memory(cd, engine, nullptr)};
+            dnnl::memory(cd, engine, nullptr), dnnl::memory(biasd, engine, nullptr)};
   }
 
   std::list<std::pair<Key, Product>> order_;
@@ -113,6 +121,12 @@ class Cache {
 };
 
 void run_block(const MatmulBlock& block) {
+  // A bias that changes within a batch would be left to oneDNN's slow reference.
+  if (!block.args.batch.empty() && block.args.epilogue.bias &&
+      block.args.epilogue.bias_batch[0] != 0) {
+    for (std::int64_t i = 0; i < block.args.batch[0]; ++i) run_block(block.item(i));
+    return;
+  }
   thread_local Cache cache;
   thread_local dnnl::stream stream(cpu_engine());
   Product& product = cache.get(block);
@@ -120,11 +134,16 @@ void run_block(const MatmulBlock& block) {
   product.b.set_data_handle(const_cast<void*>(block.args.b));
   product.c.set_data_handle(block.args.c);
   // The C interface: the C++ one takes its arguments as a map, with four allocations a call.
-  const dnnl_exec_arg_t arguments[] = {{DNNL_ARG_SRC, product.a.get()},
-                                       {DNNL_ARG_WEIGHTS, product.b.get()},
-                                       {DNNL_ARG_DST, product.c.get()}};
+  dnnl_exec_arg_t arguments[4] = {{DNNL_ARG_SRC, product.a.get()},
+                                  {DNNL_ARG_WEIGHTS, product.b.get()},
+                                  {DNNL_ARG_DST, product.c.get()}};
+  int count = 3;
+  if (block.args.epilogue.bias) {
+    product.bias.set_data_handle(const_cast<void*>(block.args.epilogue.bias));
+    arguments[count++] = {DNNL_ARG_BIAS, product.bias.get()};
+  }
   dnnl::error::wrap_c_api(
-      dnnl_primitive_execute(product.primitive.get(), stream.get(), 3, arguments),
+      dnnl_primitive_execute(product.primitive.get(), stream.get(), count, arguments),
       "matmul: oneDNN could not run the product");
 }
 
@@ -141,11 +160,13 @@ void run_by_first_axis(const Stream& caller, const MatmulArgs& args) {
   part.batch.erase(0);
   part.a_batch.erase(0);
   part.b_batch.erase(0);
+  part.epilogue.bias_batch.erase(0);
   const std::int64_t size = numel(part.batch) * args.m * args.n;
   for (std::int64_t i = 0; i < args.batch[0]; ++i) {
     part.a = moved(args.a, args.dtype, i * args.a_batch[0]);
     part.b = moved(args.b, args.dtype, i * args.b_batch[0]);
     part.c = const_cast<void*>(moved(args.c, args.dtype, i * size));
+    part.epilogue.bias = moved(args.epilogue.bias, args.dtype, i * args.epilogue.bias_batch[0]);
     run_onednn(caller, part);
   }
 }
@@ -155,8 +176,8 @@ constexpr std::int64_t inner_block = 1024;
 /// A^T B of two tall matrices, the gradient of a small layer's weights, is too few blocks to share
 /// between threads unless its long sum is cut.
 bool sum_needs_cutting(const MatmulArgs& args) {
-  return args.dtype == DType::f32 && args.batch.empty() && args.k > 2 * inner_block &&
-         args.m * args.n <= 1 << 16;
+  return args.dtype == DType::f32 && args.batch.empty() && !args.epilogue.bias &&
+         args.k > 2 * inner_block && args.m * args.n <= 1 << 16;
 }
 
 /// Cuts the sum at fixed places and adds the parts in order.
@@ -170,13 +191,14 @@ void run_by_inner_blocks(const Stream& caller, const MatmulArgs& args) {
   part.batch = {whole};
   part.a_batch = {inner_block * args.a_column};
   part.b_batch = {inner_block * args.b_row};
+  part.epilogue.bias_batch = {0};
   run_onednn(caller, part);
   if (rest > 0) {
     part.k = rest;
     part.a = moved(args.a, args.dtype, whole * part.a_batch[0]);
     part.b = moved(args.b, args.dtype, whole * part.b_batch[0]);
     part.c = const_cast<void*>(moved(parts.data(), args.dtype, whole * size));
-    part.batch = part.a_batch = part.b_batch = {};
+    part.batch = part.a_batch = part.b_batch = part.epilogue.bias_batch = {};
     run_onednn(caller, part);
   }
   reduce(caller, {ReduceOp::sum, DType::f32, parts.data(), args.c, parts.shape(), parts.strides(),
@@ -250,9 +272,15 @@ void run_widened(const Stream& stream, const MatmulArgs& original) {
                   args.batch,
                   contiguous_strides(args.batch),
                   contiguous_strides(args.batch)};
+  Tensor bias;
+  if (args.epilogue.bias) {
+    bias = widen(args, args.epilogue.bias, 1, args.n, 0, 1, args.epilogue.bias_batch);
+    wide.epilogue = {bias.data(), wide.a_batch};
+  }
   for (int i = 0; i < args.batch.rank(); ++i) {
     wide.a_batch[i] *= args.m * args.k;
     wide.b_batch[i] *= args.k * args.n;
+    if (bias.defined()) wide.epilogue.bias_batch[i] *= args.n;
   }
   matmul(stream, wide);
   copy(stream, {c.data(), args.c, DType::f32, args.dtype, c.shape(), c.strides(), c.strides()});
@@ -265,8 +293,8 @@ bool is_16_bit(const MatmulArgs& args) {
 }  // namespace
 
 void register_matmul_onednn() {
-  matmul.add({"onednn", DeviceType::cpu, 10, onednn_takes, run_onednn});
-  matmul.add({"widened", DeviceType::cpu, 0, is_16_bit, run_widened});
+  matmul.add({"onednn", DeviceType::cpu, 10, onednn_takes, matmul_then_gelu<run_onednn>});
+  matmul.add({"widened", DeviceType::cpu, 0, is_16_bit, matmul_then_gelu<run_widened>});
 }
 
 }  // namespace mettle::kernels::cpu

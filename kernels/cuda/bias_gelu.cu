@@ -18,7 +18,8 @@ ColumnGrid column_grid(const Stream& stream, const Args& a, int resident) {
   const int rows = ColumnGrid::threads / grid.lanes;
   const std::int64_t per_group = a.rows / a.groups, needed = (per_group + rows - 1) / rows;
   const std::int64_t blocks = std::int64_t{device_limits(stream).multiprocessors} * resident;
-  const std::int64_t granted = std::max<std::int64_t>(blocks / (grid.strips * a.groups), 1);
+  const std::int64_t sharers = std::max<std::int64_t>(grid.strips * a.groups, 1);
+  const std::int64_t granted = std::max<std::int64_t>(blocks / sharers, 1);
   grid.rows = {per_group, static_cast<int>(std::min(needed, granted))};
   return grid;
 }

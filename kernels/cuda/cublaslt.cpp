@@ -23,6 +23,19 @@ static_assert(L::transpose_a == int(CUBLASLT_MATMUL_DESC_TRANSA) &&
               L::transpose_b == int(CUBLASLT_MATMUL_DESC_TRANSB) &&
               L::as_stored == int(CUBLAS_OP_N) && L::transposed == int(CUBLAS_OP_T) &&
               sizeof(cublasOperation_t) == sizeof(L::Transpose));
+static_assert(L::epilogue == int(CUBLASLT_MATMUL_DESC_EPILOGUE) &&
+              L::bias_pointer == int(CUBLASLT_MATMUL_DESC_BIAS_POINTER) &&
+              L::bias_batch_stride == int(CUBLASLT_MATMUL_DESC_BIAS_BATCH_STRIDE) &&
+              L::aux_pointer == int(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER) &&
+              L::aux_leading == int(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD) &&
+              L::aux_batch_stride == int(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_BATCH_STRIDE));
+static_assert(L::no_epilogue == int(CUBLASLT_EPILOGUE_DEFAULT) &&
+              L::add_bias == int(CUBLASLT_EPILOGUE_BIAS) &&
+              L::with_gelu == int(CUBLASLT_EPILOGUE_GELU) &&
+              L::with_gelu_and_aux == int(CUBLASLT_EPILOGUE_GELU_AUX) &&
+              (L::with_gelu | L::add_bias) == int(CUBLASLT_EPILOGUE_GELU_BIAS) &&
+              (L::with_gelu_and_aux | L::add_bias) == int(CUBLASLT_EPILOGUE_GELU_AUX_BIAS) &&
+              sizeof(cublasLtEpilogue_t) == sizeof(L::Epilogue));
 static_assert(L::batch_count == int(CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT) &&
               L::batch_stride == int(CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET));
 static_assert(L::max_workspace == int(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES) &&

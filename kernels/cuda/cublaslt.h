@@ -11,7 +11,23 @@ namespace mettle::kernels::cuda {
 struct CublasLt {
   enum Type : int { r_32f = 0, r_64f = 1, r_16f = 2, r_16bf = 14 };  // cudaDataType
   enum Compute : int { compute_32f = 68, compute_64f = 70, compute_32f_fast_tf32 = 77 };
-  enum DescAttribute : int { transpose_a = 3, transpose_b = 4 };
+  enum DescAttribute : int {
+    transpose_a = 3,
+    transpose_b = 4,
+    epilogue = 7,
+    bias_pointer = 8,
+    bias_batch_stride = 10,
+    aux_pointer = 11,
+    aux_leading = 12,
+    aux_batch_stride = 13,
+  };
+  /// The aux is the gelu's operand; its gelu is the tanh form.
+  enum Epilogue : std::uint32_t {
+    no_epilogue = 1,
+    add_bias = 4,
+    with_gelu = 32,
+    with_gelu_and_aux = 32 | 128,
+  };
   enum Transpose : std::int32_t { as_stored = 0, transposed = 1 };
   enum LayoutAttribute : int { batch_count = 5, batch_stride = 6 };
   enum PreferenceAttribute : int {

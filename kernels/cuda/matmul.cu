@@ -7,6 +7,7 @@
 #include "kernels/cuda/matmul_launch.cuh"
 #include "kernels/cuda/matmul_tiles.cuh"
 #include "kernels/cuda/register.h"
+#include "kernels/matmul_then_gelu.h"
 
 namespace mettle::kernels::cuda {
 namespace {
@@ -51,11 +52,11 @@ template <int Tile> void run_simt(const Stream& stream, const MatmulArgs& args) 
 }  // namespace
 
 void register_matmul() {
-  matmul.add({"simt", DeviceType::cuda, 0, nullptr, run_simt<-1>});
+  matmul.add({"simt", DeviceType::cuda, 0, nullptr, matmul_then_gelu<run_simt<-1>>});
   // With one tile for every shape: for comparisons.
-  matmul.add({"simt_small", DeviceType::cuda, -10, nullptr, run_simt<0>});
-  matmul.add({"simt_medium", DeviceType::cuda, -10, nullptr, run_simt<1>});
-  matmul.add({"simt_large", DeviceType::cuda, -10, nullptr, run_simt<2>});
+  matmul.add({"simt_small", DeviceType::cuda, -10, nullptr, matmul_then_gelu<run_simt<0>>});
+  matmul.add({"simt_medium", DeviceType::cuda, -10, nullptr, matmul_then_gelu<run_simt<1>>});
+  matmul.add({"simt_large", DeviceType::cuda, -10, nullptr, matmul_then_gelu<run_simt<2>>});
 }
 
 }  // namespace mettle::kernels::cuda

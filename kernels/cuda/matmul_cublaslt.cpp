@@ -1,7 +1,9 @@
 // Matrix products by cuBLASLt. It counts along columns: a dense row-major C (m, n) is its (n, m),
 // and
 //   C^T = B^T A^T
-// with B's matrix first. What it finds out about a shape, descriptors and algorithm, is kept.
+// with B's matrix first; a bias is added to the rows of C^T. What it finds out about a shape,
+// layouts and algorithm, is kept. Descriptors hold the addresses of bias and Z, so each call with
+// an epilogue makes one of its own.
 //
 // Sums over parts of k are added in f32 in a separate step, in fixed order, never in place.
 #include "kernels/cuda/matmul_cublaslt.h"
@@ -18,6 +20,7 @@
 #include "kernels/cuda/cublaslt.h"
 #include "kernels/cuda/register.h"
 #include "kernels/cuda/scratch.h"
+#include "kernels/matmul_then_gelu.h"
 
 namespace mettle::kernels::cuda {
 namespace {
@@ -71,14 +74,60 @@ struct Plan {
 
   const CublasLt& lt;
   CublasLt::Handle handle = nullptr;
+  int compute = CublasLt::compute_32f;
+  CublasLt::Transpose turn_first{}, turn_second{};
   CublasLt::Descriptor desc = nullptr, first = nullptr, second = nullptr, result = nullptr;
   CublasLt::Heuristic found{};
   bool possible = false;
 };
 
+/// The descriptor of one call.
+struct OwnDesc {
+  explicit OwnDesc(const CublasLt& l) : lt(l) {}
+  ~OwnDesc() {
+    if (desc) lt.destroy_desc(desc);
+  }
+  OwnDesc(const OwnDesc&) = delete;
+  OwnDesc& operator=(const OwnDesc&) = delete;
+
+  const CublasLt& lt;
+  CublasLt::Descriptor desc = nullptr;
+};
+
 template <class T>
 bool set(CublasLt::Set function, CublasLt::Descriptor of, int attribute, T value) {
-  return function(of, attribute, &value, sizeof value) == 0;
+  return function(of, attribute, static_cast<const void*>(&value), sizeof value) == 0;
+}
+
+/// The library's number for it; 0: it has none.
+std::uint32_t epilogue_of(const MatmulArgs& args) {
+  const MatmulEpilogue& end = args.epilogue;
+  std::uint32_t number = 0;
+  if (end.gelu) {
+    if (*end.gelu != GeluForm::tanh || (end.z && args.n % 8 != 0)) return 0;
+    number = end.z ? CublasLt::with_gelu_and_aux : CublasLt::with_gelu;
+  }
+  if (end.bias) number |= CublasLt::add_bias;
+  return number == 0 ? std::uint32_t{CublasLt::no_epilogue} : number;
+}
+
+/// Of a product with at most one batch axis. It is made even where false is returned.
+bool make_desc(const Plan& plan, CublasLt::Descriptor* made, const MatmulArgs& args) {
+  const CublasLt& lt = plan.lt;
+  const MatmulEpilogue& end = args.epilogue;
+  const auto put = [&](int attribute, auto value) {
+    return set(lt.set_desc, *made, attribute, value);
+  };
+  const bool f64 = args.dtype == DType::f64;
+  return lt.create_desc(made, plan.compute, f64 ? CublasLt::r_64f : CublasLt::r_32f) == 0 &&
+         put(CublasLt::transpose_a, plan.turn_first) &&
+         put(CublasLt::transpose_b, plan.turn_second) &&
+         put(CublasLt::epilogue, epilogue_of(args)) &&
+         (!end.bias || (put(CublasLt::bias_pointer, end.bias) &&
+                        put(CublasLt::bias_batch_stride,
+                            args.batch.empty() ? std::int64_t{0} : end.bias_batch[0]))) &&
+         (!end.z || (put(CublasLt::aux_pointer, end.z) && put(CublasLt::aux_leading, args.n) &&
+                     put(CublasLt::aux_batch_stride, args.m * args.n)));
 }
 
 bool make_layout(const CublasLt& lt, CublasLt::Descriptor* made, DType dtype, const Stored& s,
@@ -121,17 +170,18 @@ std::shared_ptr<const Plan> make_plan(const CublasLt& lt, CublasLt::Handle handl
   const bool one = args.batch.empty();
   const std::int64_t batch = one ? 1 : args.batch[0];
   if (!handle) return plan;
+  if (epilogue_of(args) == 0) return plan;
   if (!a.possible || !b.possible || batch > std::numeric_limits<std::int32_t>::max()) return plan;
-  const bool f64 = args.dtype == DType::f64;
-  const int compute = f64    ? CublasLt::compute_64f
-                      : tf32 ? CublasLt::compute_32f_fast_tf32
-                             : CublasLt::compute_32f;
+  if (args.dtype == DType::f64)
+    plan->compute = CublasLt::compute_64f;
+  else if (tf32)
+    plan->compute = CublasLt::compute_32f_fast_tf32;
   // The first operand is to be (n, k), the second (k, m).
   const auto turned = [](bool turn) { return turn ? CublasLt::transposed : CublasLt::as_stored; };
+  plan->turn_first = turned(!b.dense_outer);
+  plan->turn_second = turned(a.dense_outer);
   plan->possible =
-      lt.create_desc(&plan->desc, compute, f64 ? CublasLt::r_64f : CublasLt::r_32f) == 0 &&
-      set(lt.set_desc, plan->desc, CublasLt::transpose_a, turned(!b.dense_outer)) &&
-      set(lt.set_desc, plan->desc, CublasLt::transpose_b, turned(a.dense_outer)) &&
+      make_desc(*plan, &plan->desc, args) &&
       make_layout(lt, &plan->first, args.dtype, b, batch, one ? 0 : args.b_batch[0]) &&
       make_layout(lt, &plan->second, args.dtype, a, batch, one ? 0 : args.a_batch[0]) &&
       make_layout(lt, &plan->result, args.dtype, c, batch, args.m * args.n) && choose(*plan, args);
@@ -156,11 +206,16 @@ class Plans {
             alignment(args.a),
             alignment(args.b),
             alignment(args.c),
+            epilogue_of(args),
+            alignment(args.epilogue.bias),
+            alignment(args.epilogue.z),
             -1,
+            0,
             0,
             0};
     if (!args.batch.empty())
-      key[14] = args.batch[0], key[15] = args.a_batch[0], key[16] = args.b_batch[0];
+      key[17] = args.batch[0], key[18] = args.a_batch[0], key[19] = args.b_batch[0],
+      key[20] = args.epilogue.bias_batch[0];
     const std::lock_guard lock(mutex_);
     if (const auto found = plans_.find(key); found != plans_.end()) return found->second;
     if (plans_.size() >= most_plans) plans_.clear();
@@ -168,7 +223,7 @@ class Plans {
   }
 
  private:
-  using Key = std::array<std::int64_t, 17>;
+  using Key = std::array<std::int64_t, 21>;
   static constexpr std::size_t most_plans = 4096;
 
   // Null where the library does not start: on a driver that is older than it.
@@ -187,6 +242,10 @@ Plans& plans() {
   static auto* kept = new Plans;  // outlives everybody who may still multiply at exit
   return *kept;
 }
+
+void run_exact(const Stream& stream, const MatmulArgs& args) { run_cublaslt(stream, args); }
+void run_tf32(const Stream& stream, const MatmulArgs& args) { run_cublaslt(stream, args, true); }
+bool takes_before_gelu(const MatmulArgs& args) { return cublaslt_takes(without_gelu(args)); }
 
 }  // namespace
 
@@ -211,12 +270,17 @@ void run_cublaslt(const Stream& stream, const MatmulArgs& original, bool tf32) {
   const bool f64 = args.dtype == DType::f64;
   const void* alpha = f64 ? static_cast<const void*>(&one_f64) : &one;
   const void* beta = f64 ? static_cast<const void*>(&zero_f64) : &zero;
+  OwnDesc own{*lt};
+  const bool plain = epilogue_of(args) == CublasLt::no_epilogue;
+  METTLE_CHECK(DeviceError, plain || make_desc(*plan, &own.desc, args),
+               "matmul: cuBLASLt does not take the bias or gelu; choose another variant");
   const std::size_t bytes = plan->found.workspace_bytes;
   Scratch scratch(stream, bytes);
   void* workspace = bytes > 0 ? scratch.take<std::byte>(bytes) : nullptr;
-  const int status = lt->matmul(plan->handle, plan->desc, alpha, args.b, plan->first, args.a,
-                                plan->second, beta, args.c, plan->result, args.c, plan->result,
-                                &plan->found.algorithm, workspace, bytes, stream.handle);
+  const int status =
+      lt->matmul(plan->handle, plain ? plan->desc : own.desc, alpha, args.b, plan->first, args.a,
+                 plan->second, beta, args.c, plan->result, args.c, plan->result,
+                 &plan->found.algorithm, workspace, bytes, stream.handle);
   METTLE_CHECK(DeviceError, status == 0, "matmul: cuBLASLt failed with status {}", status);
 }
 
@@ -224,15 +288,17 @@ void register_matmul_cublaslt() {
   constexpr const char* taken =
       "a cuBLASLt library (libcublasLt.so.13 or .12), one dense axis a matrix, one batch axis, "
       "matrices that are not small";
-  matmul.add({"cublaslt", DeviceType::cuda, 20, cublaslt_takes,
-              [](const Stream& stream, const MatmulArgs& args) { run_cublaslt(stream, args); },
-              taken});
+  matmul.add(
+      {"cublaslt", DeviceType::cuda, 20, takes_before_gelu, matmul_then_gelu<run_exact>, taken});
   // Only when asked for by name: 10 bits of the mantissa.
   matmul.add(
       {"cublaslt_tf32", DeviceType::cuda, -20,
-       [](const MatmulArgs& args) { return args.dtype == DType::f32 && cublaslt_takes(args); },
-       [](const Stream& stream, const MatmulArgs& args) { run_cublaslt(stream, args, true); },
-       taken});
+       [](const MatmulArgs& args) { return args.dtype == DType::f32 && takes_before_gelu(args); },
+       matmul_then_gelu<run_tf32>, taken});
+  // Only when asked for by name: how exact the library's gelu is where its values are small has not
+  // been measured.
+  matmul.add({"cublaslt_gelu", DeviceType::cuda, -20, cublaslt_takes, run_exact,
+              "what cublaslt takes, with a gelu of the tanh form only"});
 }
 
 }  // namespace mettle::kernels::cuda

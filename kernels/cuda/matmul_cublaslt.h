@@ -7,7 +7,7 @@
 namespace mettle::kernels::cuda {
 
 /// There is a library, an algorithm for the arguments, and more to do than what our own kernels are
-/// faster at. Looks for the algorithm on device 0.
+/// faster at. It has no gelu of the erf form. Looks for the algorithm on device 0.
 bool cublaslt_takes(const MatmulArgs& args);
 /// Throws DeviceError when the library fails. `tf32`: products of f32 may look at 10 bits of the
 /// mantissa.

@@ -5,9 +5,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "kernels/cuda/matmul_epilogue.cuh"
 #include "kernels/cuda/matmul_plan.h"
-#include "kernels/cuda/matmul_problem.cuh"
-#include "kernels/cuda/packs.cuh"
 #include "kernels/cuda/scratch.h"
 #include "kernels/matmul.h"
 
@@ -15,20 +14,6 @@ namespace mettle::kernels::cuda {
 
 template <class Tile> constexpr TileShape tile_shape(double efficiency) {
   return {Tile::m, Tile::n, Tile::k, efficiency};
-}
-
-/// c[i] = the sum of partial[s][i] over the splits in order, rounded once.
-template <class T>
-METTLE_GLOBAL(256)
-void matmul_sum_splits(const accumulate_t<T>* partial, T* c, std::int64_t count, int splits) {
-  const std::int64_t step = std::int64_t{dev::grid_size().x} * dev::block_size().x;
-  std::int64_t i = std::int64_t{dev::block_index().x} * dev::block_size().x + dev::thread_rank();
-  for (; i < count; i += step) {
-    accumulate_t<T> sum = 0;
-    METTLE_UNROLL
-    for (int s = 0; s < splits; ++s) sum += partial[s * count + i];
-    store_one(c + i, sum);
-  }
 }
 
 /// Sets how threads read an operand: along the axis that is dense, in packs where every row of
@@ -46,6 +31,11 @@ MatmulOperand operand(const void* data, std::int64_t outer, std::int64_t k, std:
           along_k, aligned, aligned && (along_k ? depth : outers) % pack_size<T> == 0};
 }
 
+inline MatmulActivation activation_of(const MatmulEpilogue& epilogue) {
+  if (!epilogue.gelu) return MatmulActivation::none;
+  return *epilogue.gelu == GeluForm::erf ? MatmulActivation::gelu_erf : MatmulActivation::gelu_tanh;
+}
+
 /// `args` has merged batch axes.
 template <class T> MatmulProblem problem_of(const MatmulArgs& args, const MatmulPlan& plan) {
   MatmulProblem p{};
@@ -55,6 +45,9 @@ template <class T> MatmulProblem problem_of(const MatmulArgs& args, const Matmul
   p.a = operand<T>(args.a, args.a_row, args.a_column, args.m, args.k, args.a_batch);
   p.b = operand<T>(args.b, args.b_column, args.b_row, args.n, args.k, args.b_batch);
   p.c = args.c;
+  p.bias = args.epilogue.bias;
+  p.z = args.epilogue.z;
+  p.activation = activation_of(args.epilogue);
   p.splits = static_cast<std::uint32_t>(plan.splits);
   p.k_per_split = plan.k_per_split;
   p.products = numel(args.batch);
@@ -63,6 +56,7 @@ template <class T> MatmulProblem problem_of(const MatmulArgs& args, const Matmul
     p.batch.extent[axis] = static_cast<std::uint32_t>(args.batch[axis]);
     p.batch.a[axis] = args.a_batch[axis];
     p.batch.b[axis] = args.b_batch[axis];
+    p.batch.bias[axis] = args.epilogue.bias_batch[axis];
   }
   return p;
 }
@@ -77,7 +71,8 @@ void launch_matmul(const Stream& stream, MatmulProblem p, const TileShape& tile,
   Scratch scratch(stream,
                   p.splits > 1 ? p.splits * static_cast<std::size_t>(count) * sizeof(Acc) : 0);
   if (p.splits > 1) p.partial = scratch.take<Acc>(p.splits * static_cast<std::size_t>(count));
-  p.c_packs = p.partial ? packs_fit<Acc>(p.partial, p.n) : packs_fit<T>(p.c, p.n);
+  p.c_packs =
+      p.partial ? packs_fit<Acc>(p.partial, p.n) : packs_fit<T>(p.c, p.n) && packs_fit<T>(p.z, p.n);
   p.tiles_m = static_cast<std::uint32_t>((p.m + tile.m - 1) / tile.m);
   p.tiles_n = static_cast<std::uint32_t>((p.n + tile.n - 1) / tile.n);
   const std::int64_t per_product = std::int64_t{p.tiles_m} * p.tiles_n * p.splits;
@@ -90,8 +85,7 @@ void launch_matmul(const Stream& stream, MatmulProblem p, const TileShape& tile,
   }
   if (p.splits > 1) {
     const int blocks = static_cast<int>(std::min<std::int64_t>((count + 255) / 256, 2112));
-    dev::launch(matmul_sum_splits<T>, {{blocks}, {256}}, stream, static_cast<const Acc*>(p.partial),
-                static_cast<T*>(p.c), count, static_cast<int>(p.splits));
+    dev::launch(matmul_sum_splits<T>, {{blocks}, {256}}, stream, p);
   }
 }
 

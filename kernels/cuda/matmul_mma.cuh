@@ -13,8 +13,7 @@
 // take.
 #pragma once
 
-#include "kernels/cuda/matmul_problem.cuh"
-#include "kernels/cuda/packs.cuh"
+#include "kernels/cuda/matmul_epilogue.cuh"
 
 namespace mettle::kernels::cuda {
 
@@ -113,10 +112,27 @@ METTLE_DEVICE void store_partial(const MmaSums<Tile>& sums, float* c, std::int64
   });
 }
 
-/// Rounded, and through shared memory, so that rows are written in packs of 16 bytes.
 template <class T, class Tile>
-METTLE_DEVICE void store_rounded(const MmaSums<Tile>& sums, T* staged, T* c, std::int64_t pitch,
-                                 int rows, int columns, bool packs) {
+METTLE_DEVICE void add_bias(MmaSums<Tile>& sums, const MatmulProblem& p, const MatmulPlace& place,
+                            int columns) {
+  const int first = dev::warp_index() % Tile::warps_n * Tile::warp_n + dev::lane_index() % 4 * 2;
+  METTLE_UNROLL
+  for (int j = 0; j < 2 * Tile::pairs_n; ++j) {
+    float bias[2];
+    load_bias<T>(p, place, first + j * 8, columns, bias);
+    METTLE_UNROLL
+    for (int i = 0; i < Tile::blocks_m; ++i) {
+      METTLE_UNROLL
+      for (int q = 0; q < 4; ++q) sums[i][j][q] += bias[q % 2];
+    }
+  }
+}
+
+/// Rounded, and through shared memory, so that rows are written in packs of 16 bytes; with the
+/// activation. `corner` is the place of the tile's first element.
+template <class T, class Tile>
+METTLE_DEVICE void store_rounded(const MmaSums<Tile>& sums, T* staged, const MatmulProblem& p,
+                                 std::int64_t corner, int rows, int columns) {
   constexpr int staged_pitch = Tile::n + chunk;
   each_pair<Tile>(sums, [&](int row, int column, float first, float second) {
     const float values[2] = {first, second};
@@ -129,13 +145,12 @@ METTLE_DEVICE void store_rounded(const MmaSums<Tile>& sums, T* staged, T* c, std
     if (row >= rows || column >= columns) continue;
     const auto values =
         *reinterpret_cast<const dev::Pack<T, chunk>*>(staged + row * staged_pitch + column);
-    T* to = c + row * pitch + column;
-    if (packs) {
-      *reinterpret_cast<dev::Pack<T, chunk>*>(to) = values;
+    const std::int64_t at = corner + row * p.n + column;
+    if (p.c_packs) {
+      store_activated(p, at, values);
     } else {
-      METTLE_UNROLL
-      for (int j = 0; j < chunk; ++j)
-        if (column + j < columns) to[j] = values.at[j];
+      for (int j = 0; j < chunk && column + j < columns; ++j)
+        store_activated(p, at + j, dev::Pack<T, 1>{staged[row * staged_pitch + column + j]});
     }
   }
 }
@@ -170,12 +185,17 @@ void matmul_mma(const MatmulProblem p) {
   T* tiles = carver.take<T>(Tile::stages * (A::size + B::size));
   const MatmulPlace place = matmul_place<Tile::m, Tile::n>(p);
   const int rows = at_most(p.m - place.m0, Tile::m), columns = at_most(p.n - place.n0, Tile::n);
-  const T* a = static_cast<const T*>(p.a.data) + place.a + place.m0 * p.a.outer;
-  const T* b = static_cast<const T*>(p.b.data) + place.b + place.n0 * p.b.outer;
+  const T* a =
+      static_cast<const T*>(p.a.data) + place.a + place.m0 * p.a.outer + place.k_begin * p.a.k;
+  const T* b =
+      static_cast<const T*>(p.b.data) + place.b + place.n0 * p.b.outer + place.k_begin * p.b.k;
   const auto tile_a = [&](int step) { return tiles + step % Tile::stages * (A::size + B::size); };
+  const std::int64_t sum_depth = place.k_end - place.k_begin;
+  const int steps = static_cast<int>((sum_depth + Tile::k - 1) / Tile::k);
+  const int last_depth = static_cast<int>(sum_depth - std::int64_t{steps - 1} * Tile::k);
   const auto load = [&](int step) {
-    const std::int64_t k0 = place.k_begin + step * Tile::k;
-    const int depth = at_most(place.k_end - k0, Tile::k);
+    const std::int64_t k0 = std::int64_t{step} * Tile::k;
+    const int depth = step + 1 < steps ? Tile::k : step + 1 == steps ? last_depth : 0;
     if (depth > 0) {
       A::load(tile_a(step), a + k0 * p.a.k, p.a, rows, depth);
       B::load(tile_a(step) + A::size, b + k0 * p.b.k, p.b, columns, depth);
@@ -184,7 +204,6 @@ void matmul_mma(const MatmulProblem p) {
   };
 
   MmaSums<Tile> sums = {};
-  const int steps = static_cast<int>((place.k_end - place.k_begin + Tile::k - 1) / Tile::k);
   METTLE_UNROLL
   for (int step = 0; step < Tile::stages - 1; ++step) load(step);
   for (int step = 0; step < steps; ++step) {
@@ -197,12 +216,13 @@ void matmul_mma(const MatmulProblem p) {
   dev::sync_block();
 
   const std::int64_t corner = place.c + place.m0 * p.n + place.n0;
-  if (p.partial)
+  if (p.partial) {
     store_partial<Tile>(sums, static_cast<float*>(p.partial) + corner, p.n, rows, columns,
                         p.c_packs);
-  else
-    store_rounded<T, Tile>(sums, tiles, static_cast<T*>(p.c) + corner, p.n, rows, columns,
-                           p.c_packs);
+    return;
+  }
+  if (p.bias) add_bias<T, Tile>(sums, p, place, columns);
+  store_rounded<T, Tile>(sums, tiles, p, corner, rows, columns);
 }
 
 }  // namespace mettle::kernels::cuda

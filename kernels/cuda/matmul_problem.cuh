@@ -20,17 +20,23 @@ struct MatmulBatch {
   static constexpr int max_axes = 8;
   int rank;
   std::uint32_t extent[max_axes];
-  std::int64_t a[max_axes], b[max_axes];  // strides in elements
+  std::int64_t a[max_axes], b[max_axes], bias[max_axes];  // strides in elements
 };
 
-/// C[batch] = A[batch] B[batch], or, with `splits` > 1, f32 (f64 for f64) sums over parts of k,
-/// which matmul_sum_splits() adds up: partial (splits, products, m, n).
+enum class MatmulActivation : std::uint8_t { none, gelu_erf, gelu_tanh };
+
+/// C[batch] = A[batch] B[batch] with the epilogue of kernels/matmul.h, or, with `splits` > 1, f32
+/// (f64 for f64) sums over parts of k, which matmul_sum_splits() adds up: partial (splits,
+/// products, m, n).
 struct MatmulProblem {
   std::int64_t m, n, k;
   MatmulOperand a, b;
   void* c;
+  const void* bias;  // null: none
+  void* z;           // null: not wanted
+  MatmulActivation activation;
   void* partial;  // null without splits
-  bool c_packs;   // rows of the result begin at multiples of 16 bytes
+  bool c_packs;   // rows of C, Z and the partial sums begin at multiples of 16 bytes
   std::uint32_t tiles_m, tiles_n, splits;
   std::int64_t k_per_split;
   std::int64_t first_product, products;  // of this launch, of all
@@ -41,8 +47,20 @@ struct MatmulProblem {
 struct MatmulPlace {
   std::int64_t m0, n0;
   std::int64_t k_begin, k_end;
-  std::int64_t a, b;  // offsets of the operands' matrices
-  std::int64_t c;     // offset of C's matrix in what the block writes to
+  std::int64_t a, b, bias;  // offsets of the product's operands
+  std::int64_t c;           // offset of C's matrix in what the block writes to
+
+  METTLE_DEVICE void set_operands(const MatmulBatch& batch, std::int64_t product) {
+    auto rest = static_cast<std::uint32_t>(product);
+    for (int axis = batch.rank - 1; axis >= 0; --axis) {
+      const std::uint32_t outer = axis > 0 ? rest / batch.extent[axis] : 0;
+      const std::int64_t i = rest - outer * batch.extent[axis];
+      a += i * batch.a[axis];
+      b += i * batch.b[axis];
+      bias += i * batch.bias[axis];
+      rest = outer;
+    }
+  }
 };
 
 /// Blocks next to each other share operands in the L2 cache: they run down bands of 8 tiles' width.
@@ -72,14 +90,7 @@ template <int TileM, int TileN> METTLE_DEVICE MatmulPlace matmul_place(const Mat
   place.k_end = place.k_begin + p.k_per_split < p.k ? place.k_begin + p.k_per_split : p.k;
   const std::int64_t product = p.first_product + block;
   place.c = (split * p.products + product) * p.m * p.n;
-  auto rest = static_cast<std::uint32_t>(product);
-  for (int axis = p.batch.rank - 1; axis >= 0; --axis) {
-    const std::uint32_t outer = axis > 0 ? rest / p.batch.extent[axis] : 0;
-    const std::int64_t i = rest - outer * p.batch.extent[axis];
-    place.a += i * p.batch.a[axis];
-    place.b += i * p.batch.b[axis];
-    rest = outer;
-  }
+  place.set_operands(p.batch, product);
   return place;
 }
 

@@ -14,8 +14,7 @@
 // Every sum runs over k in order: the bits depend on the plan, and the plan on the shape alone.
 #pragma once
 
-#include "kernels/cuda/matmul_problem.cuh"
-#include "kernels/cuda/packs.cuh"
+#include "kernels/cuda/matmul_epilogue.cuh"
 
 namespace mettle::kernels::cuda {
 
@@ -133,6 +132,24 @@ template <class T, class Tile, bool Packs> struct TileTypes {
   using Columns = ThreadLines<Acc, Tile::thread_n, Tile::threads_n>;
 };
 
+/// Adds the bias to the thread's part of the tile.
+template <class T, class Types, class Tile>
+METTLE_DEVICE void add_bias(typename Types::Acc (&acc)[Tile::thread_m][Tile::thread_n],
+                            const MatmulProblem& p, const MatmulPlace& place, int columns) {
+  using Columns = typename Types::Columns;
+  const int column_thread = dev::thread_rank() % Tile::threads_n;
+  METTLE_UNROLL
+  for (int j = 0; j < Tile::thread_n; j += Columns::width) {
+    typename Types::Acc bias[Columns::width];
+    load_bias<T>(p, place, Columns::at(column_thread, j), columns, bias);
+    METTLE_UNROLL
+    for (int i = 0; i < Tile::thread_m; ++i) {
+      METTLE_UNROLL
+      for (int q = 0; q < Columns::width; ++q) acc[i][j + q] += bias[q];
+    }
+  }
+}
+
 /// Writes the thread's part of the tile, whose first element is c[0]; `rows` and `columns` are
 /// left.
 template <class Types, class Tile, class Out>
@@ -214,6 +231,7 @@ void matmul_tiles(const MatmulProblem p) {
     stage ^= 1;
   }
 
+  if (p.bias && !p.partial) add_bias<T, Types, Tile>(acc, p, place, columns);
   const std::int64_t corner = place.c + place.m0 * p.n + place.n0;
   if (std::is_same_v<T, Acc> || p.partial)
     store_products<Types, Tile>(acc, static_cast<Acc*>(p.partial ? p.partial : p.c) + corner, p.n,

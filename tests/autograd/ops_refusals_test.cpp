@@ -69,6 +69,7 @@ const std::vector<std::pair<std::string, One>> floating = {
     {"log_softmax", [](V x) { return log_softmax(x, 0); }},
     {"logsumexp", [](V x) { return logsumexp(x, 0); }},
     {"matmul", [](V x) { return matmul(x, transpose(x, 0, 1)); }},
+    {"linear", [](V x) { return linear(x, transpose(x, 0, 1)); }},
     {"mse_loss", [](V x) { return mse_loss(x, x); }},
     {"huber_loss", [](V x) { return huber_loss(x, x); }},
     {"cholesky", [](V x) { return cholesky(matmul(x, x)); }},
@@ -169,6 +170,29 @@ void single(std::vector<Refusal>& rows) {
   };
   shape("matmul_inner", [=] { matmul(a, a); }, {"matmul: (2, 3) x (2, 3)", "3 and 2 differ"});
   shape("matmul_rank", [=] { matmul(full({3}, 1), a); }, {"matmul", "unsqueeze()"});
+  const Variable tasks = full({2, 4, 3}, 1.0);
+  shape("linear_inner", [=] { linear(a, a); },
+        {"linear: weight of shape (2, 3)", "x of shape (2, 3)", "(in, out)"});
+  shape("linear_tasks",
+        [=] {
+          linear(tasks, full({3, 3, 5}, 1));
+        },
+        {"linear: weight of shape (3, 3, 5)", "(2, 4, 3)", "(T, in, out)"});
+  shape("linear_bias",
+        [=] {
+          linear(tasks, full({3, 5}, 1), full({4}, 1));
+        },
+        {"linear: bias of shape (4,)", "(3, 5)", "(2, 4, 3)", "(T, out)"});
+  shape("linear_task_biases",
+        [=] {
+          linear(tasks, full({3, 5}, 1), full({3, 5}, 1));
+        },
+        {"linear: bias of shape (3, 5)", "one row for each index"});
+  dtype("linear_dtypes",
+        [=] {
+          linear(a, full({3, 5}, 1), full({5}, 1, DType::f64));
+        },
+        {"linear", "f32", "f64", "cast()"});
   shape("reshape", [=] { reshape(a, {4, -1}); }, {"reshape: 6 elements", "(4, -1)"});
   shape("reshape_count", [=] { reshape(a, {7}); }, {"reshape: (2, 3)", "(7,)"});
   shape("reshape_two_unknown", [=] { reshape(a, {-1, -1}); }, {"reshape", "one extent of -1"});

@@ -251,6 +251,31 @@ OpRow matmul_row(const char* variant, Shapes shapes, Shapes empty, Shapes large)
           [](const Grids& x) { return product(x[0], x[1]); }};
 }
 
+/// x W + b, in which W and b may have a first axis of tasks.
+Grid layer(const std::vector<Grid>& in) {
+  const Grid &x = in[0], &weight = in[1];
+  const int column = x.shape.rank() - 1;
+  const auto of_task = [](const Grid& w, int rank, const Dims& at, const Dims& place) {
+    return w.at(w.shape.rank() > rank ? inserted(place, 0, at[0]) : place);
+  };
+  return make_grid(with(x.shape, column, weight.shape.at(-1)), [&](const Dims& at) {
+    double sum = in.size() > 2 ? of_task(in[2], 1, at, {at[column]}) : 0.0;
+    for (std::int64_t k = 0; k < x.shape[column]; ++k)
+      sum += x.at(with(at, column, k)) * of_task(weight, 2, at, {k, at[column]});
+    return sum;
+  });
+}
+
+OpRow linear_row(const char* variant, Shapes shapes, Shapes empty, Shapes large) {
+  return {"linear",
+          variant,
+          std::move(shapes),
+          std::move(empty),
+          std::move(large),
+          [](In i) { return Variables{linear(i[0], i[1], i.size() > 2 ? i[2] : Variable())}; },
+          layer};
+}
+
 Oracle triangle_of(std::int64_t diagonal, bool lower) {
   return [=](const Grids& x) {
     return make_grid(x[0].shape, [&](const Dims& at) {
@@ -347,6 +372,15 @@ std::vector<OpRow> linalg_rows() {
       matmul_row("shared", {{2, 3, 4}, {4, 2}}, {{2, 0, 4}, {4, 2}}, {{9, 33, 40}, {40, 35}}),
       matmul_row("broadcast", {{2, 1, 3, 4}, {5, 4, 2}}, {{2, 1, 3, 4}, {0, 4, 2}},
                  {{3, 1, 33, 40}, {5, 40, 35}}),
+      linear_row("", {{3, 4}, {4, 2}, {2}}, {{0, 4}, {4, 2}, {2}}, {{3000, 60}, {60, 50}, {50}}),
+      linear_row("no_bias", {{2, 3, 4}, {4, 2}}, {{2, 0, 4}, {4, 2}}, {{9, 33, 40}, {40, 35}}),
+      linear_row("vector", {{4}, {4, 2}, {2}}, {{4}, {4, 0}, {0}}, {{400}, {400, 70}, {70}}),
+      linear_row("tasks", {{2, 3, 4}, {2, 4, 2}, {2, 2}}, {{2, 0, 4}, {2, 4, 2}, {2, 2}},
+                 {{9, 33, 40}, {9, 40, 35}, {9, 35}}),
+      linear_row("task_weights", {{2, 1, 3, 4}, {2, 4, 2}, {2}}, {{0, 1, 3, 4}, {0, 4, 2}, {2}},
+                 {{9, 3, 33, 40}, {9, 40, 35}, {35}}),
+      linear_row("task_biases", {{2, 3, 4}, {4, 2}, {2, 2}}, {{2, 0, 4}, {4, 2}, {2, 2}},
+                 {{9, 33, 40}, {40, 35}, {9, 35}}),
       {"tril",
        "",
        {{2, 3, 4}},

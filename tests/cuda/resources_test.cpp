@@ -93,6 +93,13 @@ constexpr Exception exceptions[] = {
     {"attention_mma_double_atomic<MmaShape<f16, 32, 1, 4, 32>, true>", "sm_120", "the same"},
     {"attention_simt_double_rows<SimtShape<float, 64, 4>", "sm_90a",
      "all 255 registers are taken; on other targets they are enough"},
+    {"matmul_mma<bf16, MmaTile<128, 128, 2, 4, 2>, false, true>", "sm_80",
+     "one value; with the 128 registers that it has two blocks share a multiprocessor"},
+    {"matmul_mma<bf16, MmaTile<128, 128, 2, 4, 2>, true, false>", "sm_80", "the same"},
+    {"matmul_mma<f16, MmaTile<128, 128, 2, 4, 2>, false, true>", "sm_80", "the same"},
+    {"matmul_mma<f16, MmaTile<128, 128, 2, 4, 2>, true, false>", "sm_80", "the same"},
+    {"matmul_tiles<bf16, MatmulTile<16, 32, 32, 1, 4, 6>, true>", "sm_80 sm_90a",
+     "one value; with the 80 registers that it has six blocks share a multiprocessor"},
     {"matmul_tiles<float, MatmulTile<128, 128, 8, 8, 8, 2>, true>", "sm_100 sm_120",
      "64 sums and a step's operands in the 128 registers with which two blocks share a "
      "multiprocessor"},

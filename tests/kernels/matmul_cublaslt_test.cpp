@@ -3,7 +3,9 @@
 // a GPU can show.
 #include "kernels/cuda/matmul_cublaslt.h"
 
+#include <cmath>
 #include <map>
+#include <numbers>
 
 #include "kernels/cuda/cublaslt.h"
 #include "tests/kernels/kernel_test_util.h"
@@ -24,10 +26,20 @@ struct Layout {
 struct Desc {
   int compute, scale;
   std::int32_t turns[2] = {0, 0};
+  std::uint32_t epilogue = CublasLt::no_epilogue;
+  const void* bias = nullptr;
+  void* aux = nullptr;
+  std::int64_t bias_stride = 0, aux_leading = 0, aux_stride = 0;
+
+  bool has(std::uint32_t what) const { return (epilogue & what) == what; }
 };
 struct Preference {
   std::map<int, std::uint64_t> values;
 };
+
+double tanh_gelu(double z) {
+  return z / (1 + std::exp(-2 * std::sqrt(2 / std::numbers::pi) * (z + 0.044715 * z * z * z)));
+}
 
 int live = 0, heuristics = 0;
 bool has_algorithm = true;
@@ -46,13 +58,23 @@ template <class T> int destroy(Descriptor d) {
 template <class T> T read(const void* value, std::size_t bytes) {
   EXPECT_EQ(bytes, sizeof(T));
   T out;
-  std::memcpy(&out, value, sizeof(T));
+  std::memcpy(static_cast<void*>(&out), value, sizeof(T));
   return out;
 }
 
 int set_desc(Descriptor d, int attribute, const void* value, std::size_t bytes) {
-  static_cast<Desc*>(d)->turns[attribute == CublasLt::transpose_b] =
-      read<std::int32_t>(value, bytes);
+  auto* desc = static_cast<Desc*>(d);
+  switch (attribute) {
+    case CublasLt::transpose_a: desc->turns[0] = read<std::int32_t>(value, bytes); break;
+    case CublasLt::transpose_b: desc->turns[1] = read<std::int32_t>(value, bytes); break;
+    case CublasLt::epilogue: desc->epilogue = read<std::uint32_t>(value, bytes); break;
+    case CublasLt::bias_pointer: desc->bias = read<const void*>(value, bytes); break;
+    case CublasLt::bias_batch_stride: desc->bias_stride = read<std::int64_t>(value, bytes); break;
+    case CublasLt::aux_pointer: desc->aux = read<void*>(value, bytes); break;
+    case CublasLt::aux_leading: desc->aux_leading = read<std::int64_t>(value, bytes); break;
+    case CublasLt::aux_batch_stride: desc->aux_stride = read<std::int64_t>(value, bytes); break;
+    default: ADD_FAILURE() << "unknown attribute " << attribute;
+  }
   return 0;
 }
 int set_layout(Descriptor d, int attribute, const void* value, std::size_t bytes) {
@@ -87,6 +109,20 @@ int get_heuristic(CublasLt::Handle, Descriptor, Descriptor, Descriptor, Descript
   return 0;
 }
 
+/// What the library's documentation says of the bias, one number for each row of D, and of the
+/// gelu, which leaves its operand in the aux.
+template <class T>
+double finished(const Desc& desc, double sum, std::int64_t batch, std::int64_t i, std::int64_t j) {
+  if (desc.has(CublasLt::add_bias))
+    sum += static_cast<double>(static_cast<const T*>(desc.bias)[batch * desc.bias_stride + i]);
+  if (desc.has(CublasLt::with_gelu_and_aux)) {
+    EXPECT_EQ(desc.aux_leading % 8, 0);
+    static_cast<T*>(desc.aux)[batch * desc.aux_stride + i + j * desc.aux_leading] =
+        static_cast<T>(sum);
+  }
+  return desc.has(CublasLt::with_gelu) ? tanh_gelu(sum) : sum;
+}
+
 template <class T, class Scale>
 void multiply(const Desc& desc, Scale alpha, const void* first, const Layout& x, const void* second,
               const Layout& y, void* result, const Layout& d) {
@@ -104,7 +140,8 @@ void multiply(const Desc& desc, Scale alpha, const void* first, const Layout& x,
         for (std::int64_t k = 0; k < depth; ++k)
           sum += static_cast<double>(static_cast<const T*>(first)[at(x, desc.turns[0], b, i, k)]) *
                  static_cast<double>(static_cast<const T*>(second)[at(y, desc.turns[1], b, k, j)]);
-        static_cast<T*>(result)[at(d, false, b, i, j)] = static_cast<T>(alpha * sum);
+        static_cast<T*>(result)[at(d, false, b, i, j)] =
+            static_cast<T>(finished<T>(desc, alpha * sum, b, i, j));
       }
 }
 
@@ -234,6 +271,59 @@ TEST_F(MatmulCublasLt, TellsLayoutsAndBatches) {
 
 MatmulArgs plain(void* a, void* b, void* c) {
   return {DType::f32, 64, 64, 64, a, b, c, 64, 1, 64, 1, {}, {}, {}};
+}
+
+// The descriptor of a call is gone after it, and its pointers are those of the call.
+TEST_F(MatmulCublasLt, TellsBiasAndGelu) {
+  constexpr std::int64_t tasks = 2, m = 40, n = 56, k = 64;
+  for (const DType dtype : float_dtypes)
+    for (const bool each : {false, true})
+      for (const bool gelu : {false, true})
+        for (const bool keeps_z : {false, true}) {
+          const Buffer a(dtype, random_vec(tasks * m * k, 1)), b(dtype, random_vec(k * n, 2));
+          const Buffer bias(dtype, random_vec(tasks * n, 3));
+          Buffer out(dtype, tasks * m * n), z(dtype, tasks * m * n);
+          MatmulArgs args{dtype,    m,          n,       k,   a.data(),
+                          b.data(), out.data(), k,       1,   n,
+                          1,        {tasks},    {m * k}, {0}, {bias.data(), {each ? n : 0}}};
+          if (gelu) args.epilogue.gelu = kernels::GeluForm::tanh;
+          if (gelu && keeps_z) args.epilogue.z = z.data();
+          ASSERT_TRUE(cublaslt_takes(args));
+          const int descriptors = live;
+          run_cublaslt({}, args);
+          EXPECT_EQ(live, descriptors);
+          const Vec va = a.values(), vb = b.values(), vbias = bias.values(), got = out.values(),
+                    got_z = z.values();
+          for (std::size_t at = 0; at < got.size(); at += 3) {
+            const std::size_t row = at / n, column = at % n;
+            double sum = vbias[column + (each ? row / m * n : 0)], all = std::abs(sum);
+            for (std::size_t i = 0; i < k; ++i) {
+              const double term = va[row * k + i] * vb[i * n + column];
+              sum += term;
+              all += std::abs(term);
+            }
+            const double error = rounding(dtype) * std::abs(sum) + 0x1p-46 * all;
+            ASSERT_NEAR(got[at], gelu ? tanh_gelu(sum) : sum, error);
+            if (gelu && keeps_z) {
+              ASSERT_NEAR(got_z[at], sum, error);
+            }
+          }
+        }
+}
+
+TEST_F(MatmulCublasLt, HasNoGeluOfTheErfFormAndNoneForOddRowsOfZ) {
+  alignas(256) float memory[1] = {};
+  MatmulArgs args = plain(memory, memory, memory);
+  args.epilogue.gelu = kernels::GeluForm::erf;
+  EXPECT_FALSE(cublaslt_takes(args));
+  EXPECT_THROW(run_cublaslt({}, args), DeviceError);
+  args.epilogue.gelu = kernels::GeluForm::tanh;
+  args.epilogue.z = memory;
+  EXPECT_TRUE(cublaslt_takes(args));
+  args.n = args.b_row = 68;
+  EXPECT_FALSE(cublaslt_takes(args));
+  args.epilogue.z = nullptr;
+  EXPECT_TRUE(cublaslt_takes(args));
 }
 
 TEST_F(MatmulCublasLt, KeepsWhatItFoundOutAboutAShape) {

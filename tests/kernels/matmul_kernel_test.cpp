@@ -3,6 +3,8 @@
 #include "kernels/matmul.h"
 
 #include <algorithm>
+#include <cmath>
+#include <numbers>
 #include <optional>
 
 #include "kernels/cuda/matmul_plan.h"
@@ -10,6 +12,8 @@
 
 namespace mettle::test {
 namespace {
+
+using kernels::GeluForm;
 
 /// How the matrices of an operand lie in memory.
 enum class Lies {
@@ -66,15 +70,32 @@ struct Operand {
   Vec values;
 };
 
+/// Which products a bias belongs to.
+enum class Bias { none, shared, each };
+
+struct Ending {
+  Bias bias = Bias::none;
+  std::optional<GeluForm> gelu = {};
+  bool keeps_z = false;
+};
+
 struct Row {
   std::int64_t m, n, k;
   Shape batch;
   Lies a = Lies::rows, b = Lies::rows;
+  Ending end = {};
 };
 
 std::string describe(const Row& row) {
-  return fmt::format("{} x {} x {}, batch {}, a {}, b {}", row.m, row.n, row.k,
-                     to_string(row.batch), static_cast<int>(row.a), static_cast<int>(row.b));
+  return fmt::format("{} x {} x {}, batch {}, a {}, b {}, bias {}, gelu {}", row.m, row.n, row.k,
+                     to_string(row.batch), static_cast<int>(row.a), static_cast<int>(row.b),
+                     static_cast<int>(row.end.bias),
+                     row.end.gelu ? static_cast<int>(*row.end.gelu) : -1);
+}
+
+double gelu(double z, GeluForm form) {
+  if (form == GeluForm::erf) return z * std::erfc(-z / std::numbers::sqrt2) / 2;
+  return z / (1 + std::exp(-2 * std::sqrt(2 / std::numbers::pi) * (z + 0.044715 * z * z * z)));
 }
 
 struct Product {
@@ -83,17 +104,34 @@ struct Product {
         dtype(t),
         a(t, r.m, r.k, r.batch, r.a, 1),
         b(t, r.k, r.n, r.batch, r.b, 2),
-        c(t, numel(r.batch) * r.m * r.n) {}
+        bias(t, 1, r.n, r.batch, r.end.bias == Bias::each ? Lies::shifted : Lies::broadcast, 3),
+        c(t, numel(r.batch) * r.m * r.n),
+        z(t, numel(r.batch) * r.m * r.n) {}
 
   void run() {
     kernels::matmul(stream_under_test(),
-                    {dtype, row.m, row.n, row.k, a.data(), b.data(), c.data(), a.row, a.column,
-                     b.row, b.column, row.batch, a.batch_strides, b.batch_strides});
+                    {dtype,
+                     row.m,
+                     row.n,
+                     row.k,
+                     a.data(),
+                     b.data(),
+                     c.data(),
+                     a.row,
+                     a.column,
+                     b.row,
+                     b.column,
+                     row.batch,
+                     a.batch_strides,
+                     b.batch_strides,
+                     {row.end.bias == Bias::none ? nullptr : bias.data(), bias.batch_strides,
+                      row.end.gelu, row.end.keeps_z ? z.data() : nullptr}});
   }
 
-  // Each of k products and sums may err by a rounding, and the result by one of its type.
+  // Each of k products and sums may err by a rounding, and Z and C by one of their type. A gelu is
+  // steeper than 1 by at most an eighth.
   void expect_right() const {
-    const Vec got = c.values();
+    const Vec got = c.values(), got_z = z.values();
     const double unit = rounding(statistics_dtype(dtype));
     std::size_t place = 0;
     std::vector<std::int64_t> index(row.batch.size(), 0);
@@ -106,11 +144,20 @@ struct Product {
             sum += term;
             size += std::abs(term);
           }
-          ASSERT_NEAR(
-              got[place], sum,
-              static_cast<double>(row.k + 1) * unit * size + rounding(dtype) * std::abs(sum))
-              << describe(row) << " " << to_string(dtype) << ", matrix " << matrix << " element ("
-              << i << ", " << j << ")";
+          if (row.end.bias != Bias::none) sum += bias.at(index, 0, j), size += std::abs(sum);
+          const double error =
+              static_cast<double>(row.k + 1) * unit * size + rounding(dtype) * std::abs(sum);
+          const auto where = [&] {
+            return fmt::format("{} {}, matrix {} element ({}, {})", describe(row), to_string(dtype),
+                               matrix, i, j);
+          };
+          if (row.end.keeps_z) {
+            ASSERT_NEAR(got_z[place], sum, error) << "z of " << where();
+          }
+          const double y = row.end.gelu ? gelu(sum, *row.end.gelu) : sum;
+          const double more =
+              row.end.gelu ? error / 8 + (rounding(dtype) + 8 * unit) * std::abs(y) : 0;
+          ASSERT_NEAR(got[place], y, error + more) << where();
         }
       for (int axis = row.batch.rank() - 1; axis >= 0; --axis) {
         auto& at = index[static_cast<std::size_t>(axis)];
@@ -122,8 +169,8 @@ struct Product {
 
   Row row;
   DType dtype;
-  Operand a, b;
-  Buffer c;
+  Operand a, b, bias;
+  Buffer c, z;
 };
 
 /// Those of this device; the ones with a priority below zero are for comparisons only.
@@ -216,12 +263,60 @@ TEST(Matmul, Batches) {
   });
 }
 
+/// The row with every kind of ending.
+std::vector<Row> with_endings(Row row) {
+  std::vector<Row> all;
+  for (const Ending& end :
+       {Ending{Bias::shared}, Ending{Bias::each}, Ending{Bias::each, GeluForm::erf, true},
+        Ending{Bias::shared, GeluForm::tanh}, Ending{Bias::none, GeluForm::erf},
+        Ending{Bias::none, GeluForm::tanh, true}}) {
+    row.end = end;
+    all.push_back(row);
+  }
+  return all;
+}
+
+TEST(Matmul, BiasAndGelu) {
+  const bool slow = device_under_test() != Device::cpu();
+  each_variant_and_type([&](const VariantInfo& variant, DType dtype) {
+    expect_right(dtype, with_endings({10, 19, 7, {2}}));
+    if (variant.priority < 0 || (slow && size_of(dtype) != 2)) return;
+    for (const Row& row : {Row{20, 72, 40, {2}}, Row{9, 16, 24, {3}, Lies::rows, Lies::broadcast},
+                           Row{5, 7, 3, {2, 3}, Lies::broadcast, Lies::rows}, Row{3, 8, 0, {2}},
+                           Row{8, 16, 1504, {2}, Lies::columns}})
+      expect_right(dtype, with_endings(row));
+    if (slow) return;
+    expect_right(dtype, with_endings({70, 530, 24, {}, Lies::padded, Lies::padded}));
+    expect_right(dtype, with_endings({6, 16, 24, {3, 2}, Lies::spread, Lies::transposed}));
+  });
+}
+
+// Whether a variant applies the gelu on the way to memory or leaves it to a kernel of its own, and
+// whether anybody wants Z, does not show in the bits.
+TEST(Matmul, TheGeluIsThatOfTheRoundedZ) {
+  each_variant_and_type([](const VariantInfo&, DType dtype) {
+    for (const GeluForm form : {GeluForm::erf, GeluForm::tanh})
+      for (Row row : {Row{10, 16, 8, {2}}, Row{8, 15, 24, {}}}) {
+        row.end = {Bias::each, form, true};
+        Product both(dtype, row);
+        row.end.keeps_z = false;
+        Product alone(dtype, row);
+        const std::int64_t rows = numel(row.batch) * row.m;
+        Buffer y(dtype, rows * row.n);
+        both.run();
+        alone.run();
+        kernels::bias_gelu_forward(stream_under_test(),
+                                   {dtype, form, rows, row.n, 1, both.z.data(), nullptr, y.data()});
+        EXPECT_TRUE(both.c == y) << describe(row);
+        EXPECT_TRUE(alone.c == y) << describe(row);
+      }
+  });
+}
+
 TEST(Matmul, NothingToDoAndNothingToSum) {
   each_variant_and_type([](const VariantInfo&, DType dtype) {
-    for (const Row& row : {Row{0, 3, 4, {}}, Row{3, 0, 4, {2}}, Row{3, 4, 5, {0}}}) {
-      Product product(dtype, row);
-      product.run();
-    }
+    for (const Row& empty : {Row{0, 3, 4, {}}, Row{3, 0, 4, {2}}, Row{3, 4, 5, {0}}})
+      for (const Row& row : with_endings(empty)) Product(dtype, row).run();
     expect_right(dtype, {{3, 4, 0, {2}}, {20, 72, 0, {}}});
   });
 }
