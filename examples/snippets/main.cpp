@@ -142,6 +142,29 @@ bool pretrained_encoder() {
                 hidden.shape() == Shape{2, 5, 16} && sentence.shape() == Shape{2, 16});
 }
 
+// A vocabulary of a few words.
+bool text_to_ids() {
+  const std::filesystem::path folder =
+      std::filesystem::temp_directory_path() / "mettle_snippets_tokenizer";
+  std::filesystem::create_directories(folder);
+  write_file(folder / "vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\na\nfilm\n##s\nplay\n##ing\n.\n");
+
+  const Tokenizer tokenizer = load_vocab(folder / "vocab.txt");  // or load_tokenizer_json()
+  const Encoding one = tokenizer.encode("Playing films.", {.max_length = 128});
+  const Encoding two = tokenizer.encode(TextPair{"a film", "films"});  // type ids 0 and 1
+  const std::string text = tokenizer.decode(one.ids);                  // "playing films."
+
+  const std::vector<std::string_view> lines = {"a film", "Playing films."};
+  const TokenBatch batch = tokenizer.pad(tokenizer.encode_batch(lines));  // on all threads
+  const Variable mask(batch.mask);  // (B, N), EncoderInput::key_padding
+
+  std::filesystem::remove_all(folder);
+  return report("text to ids", one.ids == std::vector<std::int32_t>{2, 7, 8, 5, 6, 9, 3} &&
+                                   two.type_ids == std::vector<std::int32_t>{0, 0, 0, 0, 1, 1, 1} &&
+                                   text == "playing films." && batch.ids.shape() == Shape{2, 7} &&
+                                   mask.shape() == Shape{2, 7});
+}
+
 }  // namespace
 
 int main() {
@@ -151,6 +174,7 @@ int main() {
     ok = adapt_and_meta_gradient() && ok;
     ok = tangent_of_attention() && ok;
     ok = pretrained_encoder() && ok;
+    ok = text_to_ids() && ok;
     return ok ? 0 : 1;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "error: %s\n", error.what());

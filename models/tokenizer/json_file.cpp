@@ -3,8 +3,8 @@
 
 #include "engine/check.h"
 #include "engine/file.h"
-#include "models/tokenizer/files.h"
 #include "models/tokenizer/json_reader.h"
+#include "models/tokenizer_files.h"
 
 namespace mettle {
 namespace {

@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "engine/check.h"
-#include "models/tokenizer/files.h"
+#include "models/tokenizer_files.h"
 
 namespace mettle::detail {
 namespace {

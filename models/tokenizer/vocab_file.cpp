@@ -4,8 +4,8 @@
 
 #include "engine/check.h"
 #include "engine/file.h"
-#include "models/tokenizer/files.h"
 #include "models/tokenizer/unicode.h"
+#include "models/tokenizer_files.h"
 
 namespace mettle {
 namespace {

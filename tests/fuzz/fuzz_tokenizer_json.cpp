@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include "engine/check.h"
-#include "models/tokenizer/files.h"
+#include "models/tokenizer_files.h"
 #include "tests/fuzz/tokenizer_promises.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

@@ -2,7 +2,7 @@
 // length; the rest is a text, or two with a zero byte between them.
 #include <cstdint>
 
-#include "models/tokenizer/files.h"
+#include "models/tokenizer_files.h"
 #include "tests/fuzz/tokenizer_promises.h"
 
 namespace {

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/file.h"
-#include "models/tokenizer/files.h"
+#include "models/tokenizer_files.h"
 #include "tests/autograd/message_of.h"
 #include "tests/engine/temporary_folder.h"
 

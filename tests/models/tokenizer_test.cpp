@@ -9,8 +9,8 @@
 
 #include "engine/file.h"
 #include "engine/parallel.h"
-#include "models/tokenizer/files.h"
 #include "models/tokenizer/words.h"
+#include "models/tokenizer_files.h"
 #include "tests/autograd/message_of.h"
 #include "tests/thread_counts.h"
 
