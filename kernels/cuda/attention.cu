@@ -66,14 +66,30 @@ bool maps(const AttentionProblem& p, const AttentionOperand<Pointer>& x, std::in
          fits(p.heads, x.head) && fits(p.batch, x.batch);
 }
 
-bool wgmma_takes(const AttentionForwardArgs& a) {
-  const AttentionProblem& p = a.problem;
-  return mma_takes_problem(p) && p.batch > 0 && p.heads > 0 && p.queries > 0 && p.keys > 0 &&
-         maps(p, a.q, p.queries) && maps(p, a.k, p.keys) && maps(p, a.v, p.keys) &&
-         (!a.out.data || maps(p, a.out, p.queries));
+bool maps_output(const AttentionProblem& p, const AttentionOut& x, std::int64_t rows) {
+  return !x.data || maps(p, x, rows);
 }
 
-bool has_wgmma(const Stream& stream, const AttentionForwardArgs&) {
+// Whether there is something to map, and the inputs of every kernel can be.
+template <class Args> bool wgmma_takes_inputs(const Args& a) {
+  const AttentionProblem& p = a.problem;
+  return p.batch > 0 && p.heads > 0 && p.queries > 0 && p.keys > 0 && maps(p, a.q, p.queries) &&
+         maps(p, a.k, p.keys) && maps(p, a.v, p.keys);
+}
+
+bool wgmma_takes(const AttentionForwardArgs& a) {
+  const AttentionProblem& p = a.problem;
+  return mma_takes_problem(p) && wgmma_takes_inputs(a) && maps_output(p, a.out, p.queries);
+}
+
+bool wgmma_takes(const AttentionBackwardArgs& a) {
+  const AttentionProblem& p = a.problem;
+  return mma_takes(a) && wgmma_takes_inputs(a) && maps(p, a.dout, p.queries) &&
+         maps_output(p, a.dq, p.queries) && maps_output(p, a.dk, p.keys) &&
+         maps_output(p, a.dv, p.keys);
+}
+
+template <class Args> bool has_wgmma(const Stream& stream, const Args&) {
   return device_limits(stream).capability == 90;
 }
 
@@ -96,6 +112,8 @@ void register_attention() {
       {"wgmma", cuda, 30, wgmma_takes, attention_forward_wgmma, wgmma, has_wgmma});
   attention_backward.add({"simt", cuda, 10, simt_takes, attention_backward_simt, simt});
   attention_backward.add({"mma", cuda, 20, mma_takes, attention_backward_mma, mma});
+  attention_backward.add(
+      {"wgmma", cuda, 30, wgmma_takes, attention_backward_wgmma, wgmma, has_wgmma});
   attention_double_backward.add(
       {"simt", cuda, 10, simt_takes, attention_double_backward_simt, simt});
   attention_double_backward.add({"mma", cuda, 20, mma_takes, attention_double_backward_mma, mma});

@@ -49,6 +49,7 @@ void attention_forward_mma(const Stream& stream, const AttentionForwardArgs& arg
 void attention_jvp_mma(const Stream& stream, const AttentionJvpArgs& args);
 void attention_forward_wgmma(const Stream& stream, const AttentionForwardArgs& args);
 void attention_backward_mma(const Stream& stream, const AttentionBackwardArgs& args);
+void attention_backward_wgmma(const Stream& stream, const AttentionBackwardArgs& args);
 void attention_double_backward_mma(const Stream& stream, const AttentionDoubleBackwardArgs& args);
 void attention_double_backward_mma_atomic(const Stream& stream,
                                           const AttentionDoubleBackwardArgs& args);

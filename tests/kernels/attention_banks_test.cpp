@@ -25,22 +25,24 @@ TEST(AttentionBanks, MatrixLoadsMeetNoConflict) {
 }
 
 // wgmma reads no matrix by ldmatrix: this is how to see that it is what runs.
-TEST(AttentionBanks, WgmmaTakesForwardsOnDevicesThatHaveIt) {
+TEST(AttentionBanks, WgmmaTakesForwardsAndBackwardsOnDevicesThatHaveIt) {
   const bool has_wgmma = cuda_device(device_under_test()).info().major == 9;
   auto& driver = dynamic_cast<emulation::EmulatedDriver&>(cuda_driver());
-  const auto loads = [&](AttentionRun& r) {
+  const auto loads = [&](auto& kernel, const auto& args) {
+    synchronize(device_under_test());
     const emulation::Counts before = driver.counts();
-    kernels::attention_forward(stream_under_test(), r.forward_args());
+    kernel(stream_under_test(), args);
     synchronize(device_under_test());
     return driver.counts().ldmatrix_phases - before.ldmatrix_phases;
   };
   for (const std::int64_t gap : {0, 8}) {
     AttentionRun r({2, 2, 16, 24, 64, 64, false, MaskKind::none, PaddingKind::none, 0, gap},
                    DType::f16);
-    synchronize(device_under_test());
-    EXPECT_EQ(loads(r) == 0, has_wgmma);
-    const Selected mma({&kernels::attention_forward}, "mma");
-    EXPECT_GT(loads(r), 0);
+    EXPECT_EQ(loads(kernels::attention_forward, r.forward_args()) == 0, has_wgmma);
+    EXPECT_EQ(loads(kernels::attention_backward, r.backward_args()) == 0, has_wgmma);
+    const Selected mma({&kernels::attention_forward, &kernels::attention_backward}, "mma");
+    EXPECT_GT(loads(kernels::attention_forward, r.forward_args()), 0);
+    EXPECT_GT(loads(kernels::attention_backward, r.backward_args()), 0);
   }
 }
 
