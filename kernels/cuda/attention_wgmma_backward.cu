@@ -3,7 +3,6 @@
 #include "kernels/cpu/attention_check.h"
 #include "kernels/cuda/attention_wgmma_backward.cuh"
 #include "kernels/cuda/attention_wgmma_launch.h"
-#include "kernels/cuda/scratch.h"
 
 namespace mettle::kernels::cuda {
 namespace {
@@ -18,44 +17,38 @@ constexpr int keys_block(int dims, bool extras) {
 template <class T, int Dims, bool Extras>
 using BackwardKeys = WgmmaShape<T, Dims, keys_block(Dims, Extras)>;
 
-// The statistics of all query rows, padded to whole tiles of every head.
-struct Statistics {
-  MmaRowStatistics* data;
-  int rows;  // of a head
-};
-
 template <class Shape>
-WgmmaQueriesOperands queries_operands(const AttentionBackwardArgs& a, Statistics statistics) {
+WgmmaQueriesOperands queries_operands(const AttentionBackwardArgs& a,
+                                      WgmmaStatistics<MmaRowStatistics> statistics) {
   const AttentionProblem& p = a.problem;
   WgmmaQueriesOperands x = {};
-  x.pairs.own[0] = wgmma_map<Shape>(p, a.q, p.queries, p.head_dim, Shape::group_rows);
-  x.pairs.own[1] = wgmma_map<Shape>(p, a.dout, p.queries, p.value_dim, Shape::group_rows);
-  x.pairs.walked[0] = wgmma_map<Shape>(p, a.k, p.keys, p.head_dim, Shape::block);
-  x.pairs.walked[1] = wgmma_map<Shape>(p, a.v, p.keys, p.value_dim, Shape::block);
+  x.maps.own[0] = wgmma_map<Shape>(p, a.q, p.queries, p.head_dim, Shape::group_rows);
+  x.maps.own[1] = wgmma_map<Shape>(p, a.dout, p.queries, p.value_dim, Shape::group_rows);
+  x.maps.walked[0] = wgmma_map<Shape>(p, a.k, p.keys, p.head_dim, Shape::block);
+  x.maps.walked[1] = wgmma_map<Shape>(p, a.v, p.keys, p.value_dim, Shape::block);
   x.wants_dq = a.dq.data != nullptr;
   if (x.wants_dq) x.dq = wgmma_map<Shape>(p, a.dq, p.queries, p.head_dim, Shape::group_rows);
   x.out = a.out;
   x.dout = a.dout;
   x.lse = static_cast<const float*>(a.lse);
-  x.statistics = statistics.data;
-  x.statistics_rows = statistics.rows;
+  x.statistics = statistics;
   return x;
 }
 
 template <class Shape>
-WgmmaKeysOperands keys_operands(const AttentionBackwardArgs& a, Statistics statistics) {
+WgmmaKeysOperands keys_operands(const AttentionBackwardArgs& a,
+                                WgmmaStatistics<MmaRowStatistics> statistics) {
   const AttentionProblem& p = a.problem;
   WgmmaKeysOperands x = {};
-  x.pairs.own[0] = wgmma_map<Shape>(p, a.k, p.keys, p.head_dim, Shape::group_rows);
-  x.pairs.own[1] = wgmma_map<Shape>(p, a.v, p.keys, p.value_dim, Shape::group_rows);
-  x.pairs.walked[0] = wgmma_map<Shape>(p, a.q, p.queries, p.head_dim, Shape::block);
-  x.pairs.walked[1] = wgmma_map<Shape>(p, a.dout, p.queries, p.value_dim, Shape::block);
+  x.maps.own[0] = wgmma_map<Shape>(p, a.k, p.keys, p.head_dim, Shape::group_rows);
+  x.maps.own[1] = wgmma_map<Shape>(p, a.v, p.keys, p.value_dim, Shape::group_rows);
+  x.maps.walked[0] = wgmma_map<Shape>(p, a.q, p.queries, p.head_dim, Shape::block);
+  x.maps.walked[1] = wgmma_map<Shape>(p, a.dout, p.queries, p.value_dim, Shape::block);
   x.wants_dk = a.dk.data != nullptr;
   x.wants_dv = a.dv.data != nullptr;
   if (x.wants_dk) x.dk = wgmma_map<Shape>(p, a.dk, p.keys, p.head_dim, Shape::group_rows);
   if (x.wants_dv) x.dv = wgmma_map<Shape>(p, a.dv, p.keys, p.value_dim, Shape::group_rows);
-  x.statistics = statistics.data;
-  x.statistics_rows = statistics.rows;
+  x.statistics = statistics;
   return x;
 }
 
@@ -68,16 +61,13 @@ void attention_backward_wgmma(const Stream& stream, const AttentionBackwardArgs&
     using Queries = BackwardQueries<T, Dims, Extras>;
     using Keys = BackwardKeys<T, Dims, Extras>;
     static_assert(Queries::rows % Keys::block == 0, "a tile of statistics lies in its head");
-    const std::int64_t padded = attention_tiles(p.queries, Queries::rows) * Queries::rows;
-    const auto rows = static_cast<std::size_t>(p.batch * p.heads * padded);
-    Scratch scratch(stream, Scratch::sum(rows * sizeof(MmaRowStatistics)));
-    const Statistics statistics = {scratch.take<MmaRowStatistics>(rows), static_cast<int>(padded)};
+    const WgmmaScratch<Queries, MmaRowStatistics> scratch(stream, p);
     launch_mma(attention_wgmma_backward_queries<Queries, Extras>, Queries{}, stream, p, p.queries,
-               Queries::shared_bytes(2), queries_operands<Queries>(args, statistics));
+               Queries::shared_bytes(2, 2), queries_operands<Queries>(args, scratch.statistics()));
     if (args.dk.data || args.dv.data)
       launch_mma(attention_wgmma_backward_keys<Keys, Extras>, Keys{}, stream, p, p.keys,
-                 Keys::shared_bytes(2, Keys::block * sizeof(MmaRowStatistics)),
-                 keys_operands<Keys>(args, statistics));
+                 Keys::shared_bytes(2, 2, Keys::block * sizeof(MmaRowStatistics)),
+                 keys_operands<Keys>(args, scratch.statistics()));
   });
 }
 

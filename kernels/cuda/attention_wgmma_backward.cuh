@@ -9,8 +9,7 @@
 // up, as they lie in registers. The warpgroups issue by turns, two for each tile, so that one makes
 // weights while the other multiplies.
 //
-// Statistics of query rows are padded to whole tiles of 128 per head, so that a tile of them is a
-// bulk copy. Those of rows beyond the last are of rows without a key.
+// Statistics of rows beyond the last are those of rows without a key.
 //
 // Per head: 7 products of 2 Nq Nk D FLOP, 2 Nq Nk exponentials, as mma. For 64 own and 128 walked
 // rows at D = 64, in cycles of an H100's multiprocessor: queries have products 768 (2048
@@ -34,114 +33,35 @@
 #include "kernels/cuda/attention_mask.cuh"
 #include "kernels/cuda/attention_mma_gradient.cuh"
 #include "kernels/cuda/attention_mma_mask.cuh"
+#include "kernels/cuda/attention_wgmma_ring.cuh"
 #include "kernels/cuda/attention_wgmma_tile.cuh"
 #include "kernels/cuda/device.cuh"
 
 namespace mettle::kernels::cuda {
 
-/// Maps of (D, N, H, B) in boxes of a panel, of own operands and 64 rows, of walked ones and
-/// Shape::block rows: q, dout and k, v for the kernel that owns queries, k, v and q, dout for the
-/// other.
-struct WgmmaPairs {
-  dev::TensorMap own[2], walked[2];
-};
-
 struct WgmmaQueriesOperands {
-  WgmmaPairs pairs;
-  dev::TensorMap dq;  // boxes of 64 rows
+  WgmmaMaps<2, 2> maps;  // q, dout and k, v
+  dev::TensorMap dq;     // boxes of 64 rows
   bool wants_dq;
   AttentionIn out, dout;
   const float* lse;
-  MmaRowStatistics* statistics;  // (B, H, statistics_rows)
-  int statistics_rows;
+  WgmmaStatistics<MmaRowStatistics> statistics;
 };
 
 struct WgmmaKeysOperands {
-  WgmmaPairs pairs;
+  WgmmaMaps<2, 2> maps;   // k, v and q, dout
   dev::TensorMap dk, dv;  // boxes of 64 rows
   bool wants_dk, wants_dv;
-  const MmaRowStatistics* statistics;
-  int statistics_rows;
+  WgmmaStatistics<MmaRowStatistics> statistics;
 };
 
-// ---- copies -------------------------------------------------------------------------------------
-// The block's shared memory.
-template <class Shape> struct WgmmaPairRing {
-  using T = typename Shape::T;
-  static constexpr int barriers = 1 + 2 * Shape::stages;
-
-  T *own[2], *walked[2];
-  MmaRowStatistics* statistics;  // null: the walk needs none
-  dev::MBarrier *own_full, *full, *empty;
-
-  METTLE_DEVICE WgmmaPairRing(dev::SharedCarver& carver, dev::MBarrier* barrier)
-      : statistics(nullptr),
-        own_full(barrier),
-        full(barrier + 1),
-        empty(barrier + 1 + Shape::stages) {
-    for (T*& tile : own) tile = carver.take<T, 1024>(Shape::groups * Shape::group_size);
-    for (T*& tiles : walked) tiles = carver.take<T, 1024>(Shape::stages * Shape::block_size);
-  }
-  METTLE_DEVICE void make() const {
-    dev::mbarrier_init(own_full, 1);
-    for (int i = 0; i < Shape::stages; ++i) {
-      dev::mbarrier_init(&full[i], 1);
-      dev::mbarrier_init(&empty[i], Shape::groups * Shape::group_warps);
-    }
-    dev::fence_async_proxy();
-  }
-  /// Rows of a warpgroup, and what tile `tile` of the walk brought.
-  METTLE_DEVICE T* own_rows(int which, int group) const {
-    return own[which] + group * Shape::group_size;
-  }
-  METTLE_DEVICE T* tile(int which, int tile) const {
-    return walked[which] + Shape::stage(tile) * Shape::block_size;
-  }
-  METTLE_DEVICE MmaRowStatistics* statistics_of(int tile) const {
-    return statistics + Shape::stage(tile) * Shape::block;
-  }
-  METTLE_DEVICE void await(int tile) const {
-    dev::mbarrier_wait(&full[Shape::stage(tile)], Shape::parity(tile));
-  }
-  /// Every warp says that it is done with a tile: unlike multiplies, reads of statistics are its
-  /// own.
-  METTLE_DEVICE void release(int tile) const {
-    dev::sync_warp();
-    if (dev::lane_index() == 0) dev::mbarrier_arrive(&empty[Shape::stage(tile)]);
-  }
-};
-
-// One thread orders all copies of a block whose rows begin at `first` and whose walk at `start`.
-// `statistics` are those of the head, when the ring has room for them.
-template <class Shape>
-METTLE_DEVICE void wgmma_load_pairs(const WgmmaPairRing<Shape>& ring, const WgmmaPairs& x,
-                                    const MmaRowStatistics* statistics, const AttentionHead& head,
-                                    int first, int start, int tiles) {
-  if (tiles == 0) return;
-  constexpr int own_bytes = 2 * 2 * Shape::groups * Shape::group_size;
-  constexpr int statistics_bytes = Shape::block * static_cast<int>(sizeof(MmaRowStatistics));
-  const int bytes = 2 * 2 * Shape::block_size + (ring.statistics ? statistics_bytes : 0);
-  dev::mbarrier_arrive_expect(ring.own_full, own_bytes);
-  for (int i = 0; i < 2; ++i)
-    for (int g = 0; g < Shape::groups; ++g)
-      wgmma_load<Shape, Shape::group_rows>(ring.own_rows(i, g), x.own[i], head,
-                                           first + g * Shape::group_rows, ring.own_full);
-  for (int t = 0; t < tiles; ++t) {
-    const int stage = Shape::stage(t), row = start + t * Shape::block;
-    if (t >= Shape::stages) dev::mbarrier_wait(&ring.empty[stage], Shape::parity(t) ^ 1);
-    dev::MBarrier* const full = &ring.full[stage];
-    dev::mbarrier_arrive_expect(full, bytes);
-    for (int i = 0; i < 2; ++i)
-      wgmma_load<Shape, Shape::block>(ring.tile(i, t), x.walked[i], head, row, full);
-    if (ring.statistics)
-      dev::copy_bulk(ring.statistics_of(t), statistics + row, statistics_bytes, full);
-  }
-}
+// Two operands with own rows and two walked ones.
+template <class Shape> using WgmmaBackwardRing = WgmmaRing<Shape, 2, 2, MmaRowStatistics>;
 
 // Issues s and a of tile t, a group each.
 template <class Shape>
 METTLE_DEVICE void wgmma_two_scores(typename Shape::Scores& s, typename Shape::Scores& a,
-                                    const WgmmaPairRing<Shape>& ring, int group, int t) {
+                                    const WgmmaBackwardRing<Shape>& ring, int group, int t) {
   dev::fence_multiplies(s, a);
   wgmma_scores<Shape>(s, ring.own_rows(0, group), ring.tile(0, t));
   dev::commit_multiplies();
@@ -153,7 +73,7 @@ METTLE_DEVICE void wgmma_two_scores(typename Shape::Scores& s, typename Shape::S
 // What a warpgroup does with its 64 queries: dq / tau and the exact D.
 template <class Shape, bool Extras>
 METTLE_DEVICE void wgmma_walk_keys(typename Shape::Columns& dq, MmaQueryRows<Shape>& rows,
-                                   const WgmmaPairRing<Shape>& ring,
+                                   const WgmmaBackwardRing<Shape>& ring,
                                    const AttentionCall<float>& call, const AttentionHead& head,
                                    int group, int query, int tiles) {
   const WgmmaTurns<Shape> turns(group, 2 * tiles);
@@ -192,41 +112,28 @@ METTLE_DEVICE void wgmma_walk_keys(typename Shape::Columns& dq, MmaQueryRows<Sha
   }
 }
 
-/// Grid: query tiles x heads, tiles fastest and, with a causal mask, the longest first.
 template <class Shape, bool Extras>
 METTLE_GLOBAL(Shape::threads, 1)
 void attention_wgmma_backward_queries(const AttentionCall<float> call,
                                       METTLE_GRID_CONSTANT const WgmmaQueriesOperands x,
                                       const int tiles) {
-  METTLE_SHARED(dev::MBarrier, barriers, WgmmaPairRing<Shape>::barriers);
+  METTLE_SHARED(dev::MBarrier, barriers, WgmmaBackwardRing<Shape>::barriers);
   dev::SharedCarver carver;
-  const WgmmaPairRing<Shape> ring(carver, barriers);
-  if (dev::thread_rank() == 0) ring.make();
-  dev::sync_block();
-
-  const AttentionHead head = attention_head(dev::block_index().x / tiles, call.heads);
-  const int tile = dev::block_index().x % tiles;
-  const int first = (call.causal ? tiles - 1 - tile : tile) * Shape::rows;
-  const int last = dev::minimum(first + Shape::rows, call.queries) - 1;
-  const int seen = x.wants_dq ? dev::maximum(call.visible(last), 0) : 0;
-  const int walked = (seen + Shape::block - 1) / Shape::block;
+  const WgmmaBackwardRing<Shape> ring(carver, barriers);
+  const WgmmaQueryTile<Shape> block(call, tiles);
+  const int walked = x.wants_dq ? block.walked : 0;
+  if (!wgmma_multiplies(ring, x.maps, nullptr, block.head, block.first, 0, walked)) return;
   const int group = dev::thread_rank() / dev::warpgroup_size;
-  if (group == Shape::groups) {
-    dev::lower_registers<40>();
-    if (dev::thread_rank() % dev::warpgroup_size == 0)
-      wgmma_load_pairs(ring, x.pairs, nullptr, head, first, 0, walked);
-    return;
-  }
-  dev::raise_registers<232>();
-  const int query = first + dev::warp_index() * Shape::warp_rows;
+  const int query = block.first + dev::warp_index() * Shape::warp_rows;
   MmaQueryRows<Shape> rows;
-  rows.load(call, head, x.out, x.dout, x.lse, query);
+  rows.load(call, block.head, x.out, x.dout, x.lse, query);
   typename Shape::Columns dq = {};
-  if (walked > 0) wgmma_walk_keys<Shape, Extras>(dq, rows, ring, call, head, group, query, walked);
-  rows.store(x.statistics + head.index * x.statistics_rows, query, x.statistics_rows, x.wants_dq);
+  if (walked > 0)
+    wgmma_walk_keys<Shape, Extras>(dq, rows, ring, call, block.head, group, query, walked);
+  rows.store(x.statistics.of(block.head), query, x.statistics.rows, x.wants_dq);
   if (x.wants_dq)
-    wgmma_store<Shape>(dq, call.scale, ring.own_rows(0, group), x.dq, head,
-                       first + group * Shape::group_rows);
+    wgmma_store<Shape>(dq, call.scale, ring.own_rows(0, group), x.dq, block.head,
+                       block.first + group * Shape::group_rows);
 }
 
 // ---- keys ---------------------------------------------------------------------------------------
@@ -252,7 +159,7 @@ METTLE_DEVICE void wgmma_differentiate_keys(typename Shape::Scores& a, typename 
 // What a warpgroup does with its 64 keys: dk / tau and dv over the queries from `start` on.
 template <class Shape, bool Extras>
 METTLE_DEVICE void wgmma_walk_queries(typename Shape::Columns& dk, typename Shape::Columns& dv,
-                                      const WgmmaPairRing<Shape>& ring,
+                                      const WgmmaBackwardRing<Shape>& ring,
                                       const AttentionCall<float>& call, const AttentionHead& head,
                                       int group, int key, int start, int tiles, bool wants_dk,
                                       bool wants_dv) {
@@ -295,42 +202,29 @@ METTLE_DEVICE void wgmma_walk_queries(typename Shape::Columns& dk, typename Shap
   }
 }
 
-/// Grid: key tiles x heads, tiles fastest.
 template <class Shape, bool Extras>
 METTLE_GLOBAL(Shape::threads, 1)
 void attention_wgmma_backward_keys(const AttentionCall<float> call,
                                    METTLE_GRID_CONSTANT const WgmmaKeysOperands x,
                                    const int tiles) {
-  METTLE_SHARED(dev::MBarrier, barriers, WgmmaPairRing<Shape>::barriers);
+  METTLE_SHARED(dev::MBarrier, barriers, WgmmaBackwardRing<Shape>::barriers);
   dev::SharedCarver carver;
-  WgmmaPairRing<Shape> ring(carver, barriers);
+  WgmmaBackwardRing<Shape> ring(carver, barriers);
   ring.statistics = carver.take<MmaRowStatistics>(Shape::stages * Shape::block);
-  if (dev::thread_rank() == 0) ring.make();
-  dev::sync_block();
-
-  const AttentionHead head = attention_head(dev::block_index().x / tiles, call.heads);
-  const int first = dev::block_index().x % tiles * Shape::rows;
-  const int start = dev::maximum(call.first_viewer(first), 0) / Shape::block * Shape::block;
-  const int left = dev::maximum(call.queries - start, 0);
-  const int walked = (left + Shape::block - 1) / Shape::block;
-  const int group = dev::thread_rank() / dev::warpgroup_size;
-  if (group == Shape::groups) {
-    dev::lower_registers<40>();
-    if (dev::thread_rank() % dev::warpgroup_size == 0)
-      wgmma_load_pairs(ring, x.pairs, x.statistics + head.index * x.statistics_rows, head, first,
-                       start, walked);
+  const WgmmaKeyTile<Shape> block(call, tiles);
+  if (!wgmma_multiplies(ring, x.maps, x.statistics.of(block.head), block.head, block.first,
+                        block.start, block.walked))
     return;
-  }
-  dev::raise_registers<232>();
-  const int key = first + dev::warp_index() * Shape::warp_rows;
-  const int group_first = first + group * Shape::group_rows;
+  const int group = dev::thread_rank() / dev::warpgroup_size;
+  const int key = block.first + dev::warp_index() * Shape::warp_rows;
+  const int first = block.first + group * Shape::group_rows;
   typename Shape::Columns dk = {}, dv = {};
-  if (walked > 0)
-    wgmma_walk_queries<Shape, Extras>(dk, dv, ring, call, head, group, key, start, walked,
-                                      x.wants_dk, x.wants_dv);
+  if (block.walked > 0)
+    wgmma_walk_queries<Shape, Extras>(dk, dv, ring, call, block.head, group, key, block.start,
+                                      block.walked, x.wants_dk, x.wants_dv);
   if (x.wants_dk)
-    wgmma_store<Shape>(dk, call.scale, ring.own_rows(0, group), x.dk, head, group_first);
-  if (x.wants_dv) wgmma_store<Shape>(dv, 1.0f, ring.own_rows(1, group), x.dv, head, group_first);
+    wgmma_store<Shape>(dk, call.scale, ring.own_rows(0, group), x.dk, block.head, first);
+  if (x.wants_dv) wgmma_store<Shape>(dv, 1.0f, ring.own_rows(1, group), x.dv, block.head, first);
 }
 
 }  // namespace mettle::kernels::cuda

@@ -31,7 +31,7 @@ void attention_forward_wgmma(const Stream& stream, const AttentionForwardArgs& a
   with_mma_type(p, [&]<class T, int Dims, bool Extras>() {
     using Shape = ForwardShape<T, Dims, Extras>;
     launch_mma(attention_wgmma_forward<Shape, Extras>, Shape{}, stream, p, p.queries,
-               Shape::shared_bytes(1), operands_of<Shape>(args));
+               Shape::shared_bytes(1, 2), operands_of<Shape>(args));
   });
 }
 

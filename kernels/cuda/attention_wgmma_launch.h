@@ -1,8 +1,11 @@
-// Host side of the attention kernels that use wgmma: the maps of their operands.
+// Host side of the attention kernels that use wgmma: the maps of their operands, and the statistics
+// that a kernel which owns query rows leaves for the others.
 #pragma once
 
 #include "kernels/cuda/attention_mma_launch.h"
+#include "kernels/cuda/attention_wgmma_ring.cuh"
 #include "kernels/cuda/device.cuh"
+#include "kernels/cuda/scratch.h"
 
 namespace mettle::kernels::cuda {
 
@@ -24,5 +27,22 @@ dev::TensorMap wgmma_map(const AttentionProblem& p, const AttentionOperand<Point
        .box = {Shape::panel, box_rows, 1, 1},
        .swizzle = Shape::swizzle});
 }
+
+/// Working memory for the statistics of all query rows, whole tiles of Shape::rows of every head.
+template <class Shape, class Statistics> class WgmmaScratch {
+ public:
+  WgmmaScratch(const Stream& stream, const AttentionProblem& p)
+      : rows_(attention_tiles(p.queries, Shape::rows) * Shape::rows),
+        count_(static_cast<std::size_t>(p.batch * p.heads * rows_)),
+        scratch_(stream, Scratch::sum(count_ * sizeof(Statistics))),
+        data_(scratch_.template take<Statistics>(count_)) {}
+  WgmmaStatistics<Statistics> statistics() const { return {data_, static_cast<int>(rows_)}; }
+
+ private:
+  std::int64_t rows_;
+  std::size_t count_;
+  Scratch scratch_;
+  Statistics* data_;
+};
 
 }  // namespace mettle::kernels::cuda

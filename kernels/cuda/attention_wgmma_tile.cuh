@@ -37,10 +37,11 @@ template <class Type, int Dims, int Block> struct WgmmaShape {
   // A tile of scores as a left operand.
   using Weights = std::uint32_t[Block / 16][4];
 
-  /// Dynamic shared memory of so many operands with own rows, two that are walked over, and so many
+  /// Dynamic shared memory of so many operands with own rows, so many that are walked over, and
   /// bytes more of each stage.
-  static constexpr std::size_t shared_bytes(int own, std::size_t more = 0) {
-    return std::size_t{2} * (own * groups * group_size + 2 * stages * block_size) + stages * more;
+  static constexpr std::size_t shared_bytes(int own, int walked, std::size_t more = 0) {
+    return std::size_t{2} * (own * groups * group_size + walked * stages * block_size) +
+           stages * more;
   }
   /// Tile t of a walk lies in stage t % stages, for the round t / stages.
   METTLE_DEVICE static int stage(int tile) { return tile % stages; }
@@ -78,20 +79,22 @@ template <int Tiles> METTLE_DEVICE float (&wgmma_flat(float (&x)[1][Tiles][4]))[
 }
 
 /// Orders the copy of Rows rows of a head, from `first` on; one thread calls. `map` has boxes of
-/// Rows rows and a panel's columns.
+/// Rows rows and a panel's columns; `left` is the first column.
 template <class Shape, int Rows>
 METTLE_DEVICE void wgmma_load(typename Shape::T* tile, const dev::TensorMap& map,
-                              const AttentionHead& head, int first, dev::MBarrier* full) {
+                              const AttentionHead& head, int first, dev::MBarrier* full,
+                              int left = 0) {
   METTLE_UNROLL
   for (int p = 0; p < Shape::panels; ++p)
     dev::copy_tensor(tile + p * Rows * Shape::panel, &map,
-                     {p * Shape::panel, first, head.h, head.b}, full);
+                     {left + p * Shape::panel, first, head.h, head.b}, full);
 }
 
-/// Issues scores = own walked^T of a warpgroup's 64 rows and Shape::block rows of the other side.
+/// Issues scores = own walked^T of a warpgroup's 64 rows and Shape::block rows of the other side;
+/// with `add` scores += that.
 template <class Shape>
 METTLE_DEVICE void wgmma_scores(typename Shape::Scores& scores, const typename Shape::T* own,
-                                const typename Shape::T* walked) {
+                                const typename Shape::T* walked, bool add = false) {
   constexpr int eight_rows = 8 * Shape::width;
   METTLE_UNROLL
   for (int p = 0; p < Shape::panels; ++p) {
@@ -102,7 +105,7 @@ METTLE_DEVICE void wgmma_scores(typename Shape::Scores& scores, const typename S
     METTLE_UNROLL
     for (int d = 0; d < Shape::panel; d += 16)
       dev::multiply_add_async<typename Shape::T>(wgmma_flat(scores), dev::advance(left, 2 * d),
-                                                 dev::advance(right, 2 * d), p + d > 0);
+                                                 dev::advance(right, 2 * d), add || p + d > 0);
   }
 }
 

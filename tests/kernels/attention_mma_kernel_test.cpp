@@ -194,6 +194,31 @@ TEST(AttentionMma, LongBackwardsAgreeWithTheOracleAndRepeatTheirBits) {
   }
 }
 
+TEST(AttentionMma, LongDoubleBackwardsAgreeWithTheOracleAndRepeatTheirBits) {
+  for (std::size_t row : {1, 3, 8, 11, 12, 13, 14}) {
+    const AttentionCase& c = long_cases[row];
+    const DType dtype = dtypes[row % 2];
+    AttentionRun given(c, dtype);
+    const AttentionRun want = given.oracle();
+    attention_forward(stream_under_test(), given.forward_args());
+    for (const char* variant : {"mma", "wgmma"}) {
+      SCOPED_TRACE(variant + (" " + describe(c)));
+      const Selected selected({&attention_jvp, &attention_double_backward}, variant);
+      AttentionRun got(given), again(given);
+      for (AttentionRun* run : {&got, &again}) {
+        attention_jvp(stream_under_test(), run->jvp_args());
+        attention_double_backward(stream_under_test(), run->double_backward_args());
+      }
+      for (auto result : {&AttentionRun::tangent_out, &AttentionRun::dq2, &AttentionRun::dk2,
+                          &AttentionRun::dv2, &AttentionRun::ddout}) {
+        expect_near("result", got.*result, want.*result, dtype);
+        EXPECT_TRUE((got.*result).gaps_intact());
+        EXPECT_TRUE((got.*result).values() == (again.*result).values());
+      }
+    }
+  }
+}
+
 TEST(AttentionMma, ForwardsWithoutOutputOrLseAreSkippedOrKeepTheirBits) {
   const AttentionCase c{1, 2, 30, 70, 16, 8};
   for (const std::string& variant : names_of(variants_of({&attention_forward}))) {
@@ -215,7 +240,8 @@ TEST(AttentionMma, ForwardsWithoutOutputOrLseAreSkippedOrKeepTheirBits) {
 TEST(AttentionMma, HeadsMayShareKeys) {
   const AttentionCase c{1, 3, 20, 40, 16, 16}, one{1, 1, 20, 40, 16, 16};
   for (const std::string& variant : names_of(variants_of({&attention_forward}))) {
-    const Selected selected({&attention_forward, &attention_backward}, variant.c_str());
+    const Selected selected({&attention_forward, &attention_backward, &attention_double_backward},
+                            variant.c_str());
     AttentionRun got(c, DType::bf16), shared(one, DType::bf16), want(c, DType::bf16);
     const auto three_times = [](Vec x) {
       const Vec once = x;
@@ -238,6 +264,13 @@ TEST(AttentionMma, HeadsMayShareKeys) {
     expect_near("dq", got.dq, oracle.dq, DType::bf16);
     expect_near("dk", got.dk, oracle.dk, DType::bf16);
     expect_near("dv", got.dv, oracle.dv, DType::bf16);
+    auto twice = got.double_backward_args();
+    twice.k = args.k;
+    twice.v = args.v;
+    attention_double_backward(stream_under_test(), twice);
+    for (std::size_t i = 0; i < got.double_results().size(); ++i)
+      expect_near(got.double_results()[i].name, *got.double_results()[i].operand,
+                  *oracle.double_results()[i].operand, DType::bf16);
   }
 }
 
