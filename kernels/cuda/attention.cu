@@ -66,14 +66,48 @@ bool maps(const AttentionProblem& p, const AttentionOperand<Pointer>& x, std::in
          fits(p.heads, x.head) && fits(p.batch, x.batch);
 }
 
-bool wgmma_takes(const AttentionForwardArgs& a) {
-  const AttentionProblem& p = a.problem;
-  return mma_takes_problem(p) && p.batch > 0 && p.heads > 0 && p.queries > 0 && p.keys > 0 &&
-         maps(p, a.q, p.queries) && maps(p, a.k, p.keys) && maps(p, a.v, p.keys) &&
-         (!a.out.data || maps(p, a.out, p.queries));
+template <class Pointer>
+bool maps_if_given(const AttentionProblem& p, const AttentionOperand<Pointer>& x,
+                   std::int64_t rows) {
+  return !x.data || maps(p, x, rows);
 }
 
-bool has_wgmma(const Stream& stream, const AttentionForwardArgs&) {
+// Whether there is something to map, and the inputs of every kernel can be.
+template <class Args> bool wgmma_takes_inputs(const Args& a) {
+  const AttentionProblem& p = a.problem;
+  return p.batch > 0 && p.heads > 0 && p.queries > 0 && p.keys > 0 && maps(p, a.q, p.queries) &&
+         maps(p, a.k, p.keys) && maps(p, a.v, p.keys);
+}
+
+bool wgmma_takes(const AttentionForwardArgs& a) {
+  const AttentionProblem& p = a.problem;
+  return mma_takes_problem(p) && wgmma_takes_inputs(a) && maps_if_given(p, a.out, p.queries);
+}
+
+bool wgmma_takes(const AttentionBackwardArgs& a) {
+  const AttentionProblem& p = a.problem;
+  return mma_takes(a) && wgmma_takes_inputs(a) && maps(p, a.dout, p.queries) &&
+         maps_if_given(p, a.dq, p.queries) && maps_if_given(p, a.dk, p.keys) &&
+         maps_if_given(p, a.dv, p.keys);
+}
+
+bool wgmma_takes(const AttentionJvpArgs& a) {
+  const AttentionProblem& p = a.problem;
+  return mma_takes(a) && wgmma_takes_inputs(a) && maps(p, a.out, p.queries) &&
+         maps_if_given(p, a.tangent_q, p.queries) && maps_if_given(p, a.tangent_k, p.keys) &&
+         maps_if_given(p, a.tangent_v, p.keys) && maps_if_given(p, a.tangent_out, p.queries);
+}
+
+bool wgmma_takes(const AttentionDoubleBackwardArgs& a) {
+  const AttentionProblem& p = a.problem;
+  return mma_takes(a) && wgmma_takes_inputs(a) && maps(p, a.dout, p.queries) &&
+         maps_if_given(p, a.ddq, p.queries) && maps_if_given(p, a.ddk, p.keys) &&
+         maps_if_given(p, a.ddv, p.keys) && maps_if_given(p, a.dq2, p.queries) &&
+         maps_if_given(p, a.dk2, p.keys) && maps_if_given(p, a.dv2, p.keys) &&
+         maps_if_given(p, a.ddout, p.queries);
+}
+
+template <class Args> bool has_wgmma(const Stream& stream, const Args&) {
   return device_limits(stream).capability == 90;
 }
 
@@ -92,13 +126,18 @@ void register_attention() {
   constexpr const char* wgmma =
       "what mma takes on devices of compute capability 9.0, of at least one query and key, with "
       "strides that tensor maps take";
+  attention_jvp.add({"wgmma", cuda, 30, wgmma_takes, attention_jvp_wgmma, wgmma, has_wgmma});
   attention_forward.add(
       {"wgmma", cuda, 30, wgmma_takes, attention_forward_wgmma, wgmma, has_wgmma});
   attention_backward.add({"simt", cuda, 10, simt_takes, attention_backward_simt, simt});
   attention_backward.add({"mma", cuda, 20, mma_takes, attention_backward_mma, mma});
+  attention_backward.add(
+      {"wgmma", cuda, 30, wgmma_takes, attention_backward_wgmma, wgmma, has_wgmma});
   attention_double_backward.add(
       {"simt", cuda, 10, simt_takes, attention_double_backward_simt, simt});
   attention_double_backward.add({"mma", cuda, 20, mma_takes, attention_double_backward_mma, mma});
+  attention_double_backward.add(
+      {"wgmma", cuda, 25, wgmma_takes, attention_double_backward_wgmma, wgmma, has_wgmma});
   attention_double_backward.add({"mma_atomic", cuda, 15, mma_takes,
                                  attention_double_backward_mma_atomic,
                                  "what mma takes, on devices with the shared memory",

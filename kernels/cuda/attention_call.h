@@ -27,6 +27,22 @@ template <class A> AttentionCall<A> attention_call(const AttentionProblem& p) {
   return call;
 }
 
+/// The call as what the double backward begins with: its ddout is the tangent of out.
+inline AttentionDoubleBackwardArgs tangent_of_double_backward(const AttentionJvpArgs& args) {
+  AttentionDoubleBackwardArgs twice;
+  twice.problem = args.problem;
+  twice.q = args.q;
+  twice.k = args.k;
+  twice.v = args.v;
+  twice.out = args.out;
+  twice.lse = args.lse;
+  twice.ddq = args.tangent_q;
+  twice.ddk = args.tangent_k;
+  twice.ddv = args.tangent_v;
+  twice.ddout = args.tangent_out;
+  return twice;
+}
+
 /// Tiles of `rows` rows that cover n.
 inline std::int64_t attention_tiles(std::int64_t n, int rows) { return (n + rows - 1) / rows; }
 
@@ -49,7 +65,10 @@ void attention_forward_mma(const Stream& stream, const AttentionForwardArgs& arg
 void attention_jvp_mma(const Stream& stream, const AttentionJvpArgs& args);
 void attention_forward_wgmma(const Stream& stream, const AttentionForwardArgs& args);
 void attention_backward_mma(const Stream& stream, const AttentionBackwardArgs& args);
+void attention_backward_wgmma(const Stream& stream, const AttentionBackwardArgs& args);
+void attention_jvp_wgmma(const Stream& stream, const AttentionJvpArgs& args);
 void attention_double_backward_mma(const Stream& stream, const AttentionDoubleBackwardArgs& args);
+void attention_double_backward_wgmma(const Stream& stream, const AttentionDoubleBackwardArgs& args);
 void attention_double_backward_mma_atomic(const Stream& stream,
                                           const AttentionDoubleBackwardArgs& args);
 void attention_double_backward_mma_head(const Stream& stream,

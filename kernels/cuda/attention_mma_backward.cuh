@@ -18,17 +18,12 @@
 #include <cstdint>
 
 #include "kernels/cuda/attention_mask.cuh"
+#include "kernels/cuda/attention_mma_gradient.cuh"
 #include "kernels/cuda/attention_mma_mask.cuh"
 #include "kernels/cuda/attention_mma_tile.cuh"
 #include "kernels/cuda/device.cuh"
 
 namespace mettle::kernels::cuda {
-
-/// Of a query row, for the kernel that owns keys: lse in units of ln 2 (+inf: no valid key), and D.
-struct alignas(8) MmaRowStatistics {
-  float lse;
-  float d;
-};
 
 struct MmaBackwardOperands {
   AttentionIn q, k, v, out, dout;
@@ -36,22 +31,6 @@ struct MmaBackwardOperands {
   AttentionOut dq, dk, dv;
   MmaRowStatistics* statistics;  // (B, H, Nq): queries write them, keys read them
 };
-
-/// The part of rowsum(x o y) of a row that this lane adds; mma_row_sum() makes it whole.
-template <class T>
-METTLE_DEVICE float mma_row_product(const AttentionIn& x, const AttentionIn& y,
-                                    const AttentionHead& head, int row, int cols) {
-  using Pack = dev::Pack<T, 8>;
-  const T* a = static_cast<const T*>(x.data) + head.offset(x) + row * x.row;
-  const T* b = static_cast<const T*>(y.data) + head.offset(y) + row * y.row;
-  float sum = 0;
-  for (int c = mma_column() * 4; c < cols; c += 32) {
-    const Pack p = *reinterpret_cast<const Pack*>(a + c), q = *reinterpret_cast<const Pack*>(b + c);
-    METTLE_UNROLL
-    for (int i = 0; i < 8; ++i) sum += dev::to_float(p.at[i]) * dev::to_float(q.at[i]);
-  }
-  return sum;
-}
 
 // ---- queries ------------------------------------------------------------------------------------
 /// Grid: query tiles x heads, tiles fastest and, with a causal mask, the longest first.
@@ -85,14 +64,8 @@ void attention_mma_backward_queries(const AttentionCall<float> call, const MmaBa
   }
   dev::commit_copies();
 
-  float lse[Shape::row_tiles][2], d[Shape::row_tiles][2], exact[Shape::row_tiles][2] = {};
-  mma_each_row<Shape>([&](int m, int h) {
-    const int row = query + mma_row() + 16 * m + 8 * h;
-    lse[m][h] = attention_row_lse(call, head, x.lse, row);
-    const float part =
-        row < call.queries ? mma_row_product<T>(x.out, x.dout, head, row, call.value_dim) : 0.0f;
-    d[m][h] = mma_row_sum(part);
-  });
+  MmaQueryRows<Shape> rows;
+  rows.load(call, head, x.out, x.dout, x.lse, query);
 
   typename Shape::Columns dq = {};
   const float factor = mma_factor<Extras>(call);
@@ -111,44 +84,18 @@ void attention_mma_backward_queries(const AttentionCall<float> call, const MmaBa
       dropout.draw(call, head, query, key);
       dropout.apply(a, call.kept);
     }
-    mma_each<Shape>([&](int m, int n, int e) {
-      const float p = dev::fast_exp2(s[m][n][e] * factor - lse[m][e / 2]);
-      exact[m][e / 2] += p * a[m][n][e];
-      s[m][n][e] = p * (a[m][n][e] - d[m][e / 2]);
-    });
+    rows.weigh(s, factor);
+    rows.differentiate(s, a);
     mma_add_columns<Shape>(dq, s, k + stage * Shape::block_size);
   }
   dev::wait_copies<0>();
-  mma_each_row<Shape>([&](int m, int h) {
-    const float sum = mma_row_sum(exact[m][h]);
-    const int row = query + mma_row() + 16 * m + 8 * h;
-    if (mma_column() == 0 && row < call.queries)
-      x.statistics[head.index * call.queries + row] = {lse[m][h], x.dq.data ? sum : d[m][h]};
-  });
+  rows.store(x.statistics + head.index * call.queries, query, call.queries, x.dq.data);
   dev::sync_block();  // every warp's copies of q are in, should there be no key
   if (x.dq.data)
     mma_store<Shape>(dq, call.scale, q + own, x.dq, head, query, call.queries, call.head_dim);
 }
 
 // ---- keys ---------------------------------------------------------------------------------------
-// s, a = (q k^T)^T masked, Z o (dout v^T)^T -> P^T, E^T.
-template <class Shape>
-METTLE_DEVICE void mma_differentiate_keys(typename Shape::Scores& s, typename Shape::Scores& a,
-                                          const MmaRowStatistics* statistics, float factor) {
-  METTLE_UNROLL
-  for (int n = 0; n < Shape::column_tiles; ++n) {
-    // Two neighbouring rows: lse, D, lse, D.
-    const auto rows = *reinterpret_cast<const dev::Float4*>(statistics + 8 * n + mma_column());
-    METTLE_UNROLL
-    for (int m = 0; m < Shape::row_tiles; ++m) METTLE_UNROLL
-    for (int e = 0; e < 4; ++e) {
-      const float p = dev::fast_exp2(s[m][n][e] * factor - rows.at[2 * (e % 2)]);
-      s[m][n][e] = p;
-      a[m][n][e] = p * (a[m][n][e] - rows.at[2 * (e % 2) + 1]);
-    }
-  }
-}
-
 /// Grid: key tiles x heads, tiles fastest.
 template <class Shape, bool Extras>
 METTLE_GLOBAL(Shape::threads, 1)
@@ -200,7 +147,8 @@ void attention_mma_backward_keys(const AttentionCall<float> call, const MmaBackw
       dropout.draw(call, head, query, key);
       dropout.apply(a, call.kept);
     }
-    mma_differentiate_keys<Shape>(s, a, statistics + stage * Shape::block, factor);
+    mma_weigh_keys<Shape>(s, statistics + stage * Shape::block, factor);
+    mma_differentiate_keys<Shape>(a, s, statistics + stage * Shape::block);
     if (Extras && call.drops) dropout.apply(s, call.kept);
     if (x.dv.data) mma_add_columns<Shape>(dv, s, g + at);
     if (x.dk.data) mma_add_columns<Shape>(dk, a, q + at);

@@ -8,18 +8,9 @@ namespace mettle::kernels::cuda {
 
 void attention_jvp_mma(const Stream& stream, const AttentionJvpArgs& args) {
   cpu::attention::check_call(args, "attention_jvp");
-  const AttentionProblem& p = args.problem;
   if (!args.tangent_out.data) return;
-  AttentionDoubleBackwardArgs twice;
-  twice.q = args.q;
-  twice.k = args.k;
-  twice.v = args.v;
-  twice.out = args.out;
-  twice.lse = args.lse;
-  twice.ddq = args.tangent_q;
-  twice.ddk = args.tangent_k;
-  twice.ddv = args.tangent_v;
-  twice.ddout = args.tangent_out;
+  const AttentionProblem& p = args.problem;
+  const AttentionDoubleBackwardArgs twice = tangent_of_double_backward(args);
   const MmaDoubleOperands x = double_operands(twice, nullptr);
   p.dtype == DType::bf16 ? launch_tangent<bf16>(stream, p, x) : launch_tangent<f16>(stream, p, x);
 }

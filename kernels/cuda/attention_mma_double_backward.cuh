@@ -25,18 +25,11 @@
 
 #include "kernels/cuda/attention_mask.cuh"
 #include "kernels/cuda/attention_mma_mask.cuh"
+#include "kernels/cuda/attention_mma_tangent.cuh"
 #include "kernels/cuda/attention_mma_tile.cuh"
 #include "kernels/cuda/device.cuh"
 
 namespace mettle::kernels::cuda {
-
-/// Of a query row: lse in units of ln 2 (+inf: no valid key), D, u, Dd.
-struct alignas(16) MmaTangentStatistics {
-  float lse;
-  float d;
-  float u;
-  float dd;
-};
 
 /// An absent cotangent has another operand's data and `has_*` false.
 struct MmaDoubleOperands {
@@ -78,79 +71,6 @@ METTLE_DEVICE void mma_scores_and_tangents(typename Shape::Scores& s, typename S
 }
 
 // ---- tangent ------------------------------------------------------------------------------------
-// What a lane keeps of its query rows; sums are its part.
-template <class Shape> struct MmaTangentRows {
-  using PerRow = float[Shape::row_tiles][2];
-  typename Shape::Columns ddout = {};  // ddout + (u - c) out
-  PerRow lse = {}, centre = {};        // centre: c
-  PerRow u = {}, d = {}, dd = {};      // u - c, D, Dd + (u - c) D
-};
-
-// s, u, a, b = masked scores, U / tau, dout v^T, dout w^T -> s = Z o P, u = Z o P o (U - c).
-template <class Shape, bool Extras>
-METTLE_DEVICE void mma_tangent_weights(typename Shape::Scores& s, typename Shape::Scores& u,
-                                       typename Shape::Scores& a, typename Shape::Scores& b,
-                                       MmaTangentRows<Shape>& rows, bool first_tile,
-                                       const AttentionCall<float>& call, const AttentionHead& head,
-                                       int query, int key) {
-  const float factor = mma_factor<Extras>(call);
-  const bool drops = Extras && call.drops;
-  MmaDropout<Shape, false> dropout;
-  if (drops) {
-    dropout.draw(call, head, query, key);
-    dropout.apply(a, call.kept);
-    dropout.apply(b, call.kept);
-  }
-  mma_each_row<Shape>([&](int m, int h) {
-    if (first_tile) {
-      float sum = 0;
-      METTLE_UNROLL
-      for (int n = 0; n < Shape::column_tiles; ++n) sum += u[m][n][2 * h] + u[m][n][2 * h + 1];
-      rows.centre[m][h] = mma_row_sum(sum) * call.scale / Shape::block;
-    }
-    METTLE_UNROLL
-    for (int n = 0; n < Shape::column_tiles; ++n) METTLE_UNROLL
-    for (int e = 2 * h; e < 2 * h + 2; ++e) {
-      const float p = dev::fast_exp2(s[m][n][e] * factor - rows.lse[m][h]);
-      const float centred = u[m][n][e] * call.scale - rows.centre[m][h];
-      rows.u[m][h] += p * centred;
-      rows.d[m][h] += p * a[m][n][e];
-      rows.dd[m][h] += p * (centred * a[m][n][e] + b[m][n][e]);
-      s[m][n][e] = p;
-      u[m][n][e] = centred;
-    }
-  });
-  if (drops) dropout.apply(s, call.kept);
-  mma_each<Shape>([&](int m, int n, int e) { u[m][n][e] *= s[m][n][e]; });
-}
-
-// Finishes ddout, and writes the statistics when there is a place for them.
-template <class Shape>
-METTLE_DEVICE void mma_finish_tangent(MmaTangentRows<Shape>& rows, const AttentionCall<float>& call,
-                                      const AttentionHead& head, const MmaDoubleOperands& x,
-                                      int query) {
-  using T = typename Shape::T;
-  using Pair = dev::Pack<T, 2>;
-  mma_each_row<Shape>([&](int m, int h) {
-    const float u = mma_row_sum(rows.u[m][h]), d = mma_row_sum(rows.d[m][h]);
-    const float dd = mma_row_sum(rows.dd[m][h]) - u * d;
-    const int row = query + mma_row() + 16 * m + 8 * h;
-    if (row >= call.queries) return;
-    if (x.statistics && mma_column() == 0)
-      x.statistics[head.index * call.queries + row] = {rows.lse[m][h], d, u + rows.centre[m][h],
-                                                       dd};
-    const T* out = static_cast<const T*>(x.out.data) + head.offset(x.out) + row * x.out.row;
-    METTLE_UNROLL
-    for (int n = 0; n < Shape::dims / 8; ++n) {
-      const int c = 8 * n + mma_column();
-      if (c >= call.value_dim) continue;
-      const Pair pair = *reinterpret_cast<const Pair*>(out + c);
-      rows.ddout[m][n][2 * h] -= u * dev::to_float(pair.at[0]);
-      rows.ddout[m][n][2 * h + 1] -= u * dev::to_float(pair.at[1]);
-    }
-  });
-}
-
 /// A block's query rows, and the walk over the keys that both sweeps by query rows share.
 template <class Shape, bool Extras> struct MmaDoubleQueryTile {
   using T = typename Shape::T;
@@ -237,7 +157,9 @@ void attention_mma_tangent(const AttentionCall<float> call, const MmaDoubleOpera
     mma_add_columns<Shape>(rows.ddout, u, block.keys.v + at);
     mma_add_columns<Shape>(rows.ddout, s, block.keys.w + at);
   });
-  mma_finish_tangent<Shape>(rows, call, block.head, x, block.query);
+  MmaTangentStatistics* const statistics =
+      x.statistics ? x.statistics + block.head.index * call.queries : nullptr;
+  mma_finish_tangent<Shape>(rows, call, block.head, x.out, statistics, call.queries, block.query);
   dev::sync_block();  // every warp's copies of q are in, should there be no key
   if (x.ddout.data)
     mma_store<Shape>(rows.ddout, 1.0f, block.q + block.own, x.ddout, block.head, block.query,
@@ -254,11 +176,8 @@ void attention_mma_double_queries(const AttentionCall<float> call, const MmaDoub
   block.take(call, tiles);
   block.load(call, x, true);
   MmaTangentStatistics rows[Shape::row_tiles][2];
-  mma_each_row<Shape>([&](int m, int h) {
-    const int row = block.query + mma_row() + 16 * m + 8 * h;
-    rows[m][h] = {dev::infinity(), 0, 0, 0};
-    if (row < call.queries) rows[m][h] = x.statistics[block.head.index * call.queries + row];
-  });
+  mma_load_tangent_rows<Shape>(rows, x.statistics + block.head.index * call.queries, block.query,
+                               call.queries);
   typename Shape::Columns dq2 = {};
   const float factor = mma_factor<Extras>(call);
   block.sweep(call, x, [&](typename Shape::Scores& s, typename Shape::Scores& u, int at, int key) {
@@ -271,13 +190,7 @@ void attention_mma_double_queries(const AttentionCall<float> call, const MmaDoub
       dropout.apply(a, call.kept);
       dropout.apply(b, call.kept);
     }
-    mma_each<Shape>([&](int m, int n, int e) {
-      const MmaTangentStatistics& row = rows[m][e / 2];
-      const float p = dev::fast_exp2(s[m][n][e] * factor - row.lse);
-      const float centred = a[m][n][e] - row.d;
-      s[m][n][e] = p * ((u[m][n][e] * call.scale - row.u) * centred + b[m][n][e] - row.dd);  // F
-      a[m][n][e] = p * centred;                                                              // E
-    });
+    mma_differentiate_double_queries<Shape>(s, u, a, b, rows, factor, call.scale);
     mma_add_columns<Shape>(dq2, s, block.keys.k + at);
     mma_add_columns<Shape>(dq2, a, block.keys.y + at);
   });
@@ -287,31 +200,6 @@ void attention_mma_double_queries(const AttentionCall<float> call, const MmaDoub
 }
 
 // ---- keys ---------------------------------------------------------------------------------------
-// s = masked (q k^T)^T, u = U^T / tau, a, b = Z o (dout v^T)^T, Z o (dout w^T)^T
-// -> F^T, P^T o (U^T - u), E^T.
-template <class Shape>
-METTLE_DEVICE void mma_differentiate_double_keys(typename Shape::Scores& s,
-                                                 typename Shape::Scores& u,
-                                                 typename Shape::Scores& a,
-                                                 const typename Shape::Scores& b,
-                                                 const MmaTangentStatistics* statistics,
-                                                 float factor, float scale) {
-  METTLE_UNROLL
-  for (int n = 0; n < Shape::column_tiles; ++n) METTLE_UNROLL
-  for (int c = 0; c < 2; ++c) {
-    const MmaTangentStatistics row = statistics[8 * n + mma_column() + c];
-    METTLE_UNROLL
-    for (int m = 0; m < Shape::row_tiles; ++m) METTLE_UNROLL
-    for (int e = c; e < 4; e += 2) {
-      const float p = dev::fast_exp2(s[m][n][e] * factor - row.lse);
-      const float centred = a[m][n][e] - row.d, centred_u = u[m][n][e] * scale - row.u;
-      s[m][n][e] = p * (centred_u * centred + b[m][n][e] - row.dd);
-      u[m][n][e] = p * centred_u;
-      a[m][n][e] = p * centred;
-    }
-  }
-}
-
 /// Tiles of q, x, dout and statistics of a block that owns keys, two stages of each.
 template <class Shape> struct MmaDoubleQueryTiles {
   using T = typename Shape::T;

@@ -1,8 +1,8 @@
 // Attention forward by wgmma: instances by dtype, head dims and extras, and the maps of its
 // operands.
 #include "kernels/cpu/attention_check.h"
-#include "kernels/cuda/attention_mma_launch.h"
 #include "kernels/cuda/attention_wgmma_forward.cuh"
+#include "kernels/cuda/attention_wgmma_launch.h"
 
 namespace mettle::kernels::cuda {
 namespace {
@@ -11,32 +11,14 @@ namespace {
 template <class T, int Dims, bool Extras>
 using ForwardShape = WgmmaShape<T, Dims, Extras ? 64 : 128>;
 
-template <class Shape, class Pointer>
-dev::TensorMap map_of(const AttentionProblem& p, const AttentionOperand<Pointer>& x,
-                      std::int64_t rows, std::int64_t cols, int box_rows) {
-  constexpr std::int64_t size = sizeof(typename Shape::T);
-  // Where there is one of something its stride means nothing, and may be what a map does not take.
-  const auto stride = [&](std::int64_t count, std::int64_t elements) {
-    return size * (count > 1 ? elements : cols);
-  };
-  return dev::make_tensor_map(
-      {.element = p.dtype == DType::bf16 ? dev::TensorElement::bf16 : dev::TensorElement::f16,
-       .base = const_cast<void*>(x.data),
-       .rank = 4,
-       .size = {cols, rows, p.heads, p.batch},
-       .stride_bytes = {stride(rows, x.row), stride(p.heads, x.head), stride(p.batch, x.batch)},
-       .box = {Shape::panel, box_rows, 1, 1},
-       .swizzle = Shape::swizzle});
-}
-
 template <class Shape> WgmmaForwardOperands operands_of(const AttentionForwardArgs& a) {
   const AttentionProblem& p = a.problem;
   WgmmaForwardOperands x = {};
-  x.q = map_of<Shape>(p, a.q, p.queries, p.head_dim, Shape::group_rows);
-  x.k = map_of<Shape>(p, a.k, p.keys, p.head_dim, Shape::block);
-  x.v = map_of<Shape>(p, a.v, p.keys, p.value_dim, Shape::block);
+  x.q = wgmma_map<Shape>(p, a.q, p.queries, p.head_dim, Shape::group_rows);
+  x.k = wgmma_map<Shape>(p, a.k, p.keys, p.head_dim, Shape::block);
+  x.v = wgmma_map<Shape>(p, a.v, p.keys, p.value_dim, Shape::block);
   x.wants_out = a.out.data != nullptr;
-  if (x.wants_out) x.out = map_of<Shape>(p, a.out, p.queries, p.value_dim, Shape::group_rows);
+  if (x.wants_out) x.out = wgmma_map<Shape>(p, a.out, p.queries, p.value_dim, Shape::group_rows);
   x.lse = static_cast<float*>(a.lse);
   return x;
 }
@@ -49,7 +31,7 @@ void attention_forward_wgmma(const Stream& stream, const AttentionForwardArgs& a
   with_mma_type(p, [&]<class T, int Dims, bool Extras>() {
     using Shape = ForwardShape<T, Dims, Extras>;
     launch_mma(attention_wgmma_forward<Shape, Extras>, Shape{}, stream, p, p.queries,
-               Shape::shared_bytes, operands_of<Shape>(args));
+               Shape::shared_bytes(1, 2), operands_of<Shape>(args));
   });
 }
 

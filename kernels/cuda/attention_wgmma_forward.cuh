@@ -40,18 +40,16 @@ struct WgmmaForwardOperands {
   float* lse;  // (B, H, Nq); null: not wanted
 };
 
-// The block's shared memory. A tile t of k or v lies in stage t % stages, for the round t / stages.
+// The block's shared memory.
 template <class Shape> struct WgmmaForwardRing {
   typename Shape::T *q, *k, *v;
   dev::MBarrier *q_full, *k_full, *k_empty, *v_full, *v_empty;
 
-  METTLE_DEVICE static int stage(int tile) { return tile % Shape::stages; }
-  METTLE_DEVICE static int parity(int tile) { return tile / Shape::stages % 2; }
   METTLE_DEVICE typename Shape::T* k_tile(int tile) const {
-    return k + stage(tile) * Shape::block_size;
+    return k + Shape::stage(tile) * Shape::block_size;
   }
   METTLE_DEVICE typename Shape::T* v_tile(int tile) const {
-    return v + stage(tile) * Shape::block_size;
+    return v + Shape::stage(tile) * Shape::block_size;
   }
   METTLE_DEVICE void make() const {
     dev::mbarrier_init(q_full, 1);
@@ -65,49 +63,23 @@ template <class Shape> struct WgmmaForwardRing {
   }
 };
 
-// The two warpgroups issue their products by turns, as many for each, so that one weighs while the
-// other's are under way. Barriers of both: one arrives to give the turn, the other waits to take
-// it.
-template <class Shape> class WgmmaTurns {
- public:
-  METTLE_DEVICE WgmmaTurns(int group, int turns) : group_(group), turns_(turns) {
-    static_assert(Shape::groups == 2);
-    if (group == 1 && turns > 0) give_to(0);
-  }
-  METTLE_DEVICE void take() const {
-    dev::sync_named(1 + Shape::groups + group_, Shape::groups * dev::warpgroup_size);
-  }
-  /// After turn `turn`. The last one of all goes to nobody.
-  METTLE_DEVICE void give(int turn) const {
-    if (group_ == 0 || turn + 1 < turns_) give_to(group_ ^ 1);
-  }
-
- private:
-  METTLE_DEVICE static void give_to(int group) {
-    dev::arrive_named(1 + Shape::groups + group, Shape::groups * dev::warpgroup_size);
-  }
-
-  int group_, turns_;
-};
-
 // One thread orders all copies, in the order in which they are needed.
 template <class Shape>
 METTLE_DEVICE void wgmma_forward_load(const WgmmaForwardRing<Shape>& ring,
                                       const WgmmaForwardOperands& x, const AttentionHead& head,
                                       int first, int tiles) {
-  using Ring = WgmmaForwardRing<Shape>;
   constexpr int block_bytes = 2 * Shape::block_size;
   dev::mbarrier_arrive_expect(ring.q_full, 2 * Shape::groups * Shape::group_size);
   for (int g = 0; g < Shape::groups; ++g)
     wgmma_load<Shape, Shape::group_rows>(ring.q + g * Shape::group_size, x.q, head,
                                          first + g * Shape::group_rows, ring.q_full);
   for (int t = 0; t < tiles; ++t) {
-    const int stage = Ring::stage(t);
-    if (t >= Shape::stages) dev::mbarrier_wait(&ring.k_empty[stage], Ring::parity(t) ^ 1);
+    const int stage = Shape::stage(t);
+    if (t >= Shape::stages) dev::mbarrier_wait(&ring.k_empty[stage], Shape::parity(t) ^ 1);
     dev::mbarrier_arrive_expect(&ring.k_full[stage], block_bytes);
     wgmma_load<Shape, Shape::block>(ring.k_tile(t), x.k, head, t * Shape::block,
                                     &ring.k_full[stage]);
-    if (t >= Shape::stages) dev::mbarrier_wait(&ring.v_empty[stage], Ring::parity(t) ^ 1);
+    if (t >= Shape::stages) dev::mbarrier_wait(&ring.v_empty[stage], Shape::parity(t) ^ 1);
     dev::mbarrier_arrive_expect(&ring.v_full[stage], block_bytes);
     wgmma_load<Shape, Shape::block>(ring.v_tile(t), x.v, head, t * Shape::block,
                                     &ring.v_full[stage]);
@@ -120,7 +92,6 @@ METTLE_DEVICE void wgmma_forward_walk(typename Shape::Columns& out, MmaSoftmax<S
                                       const WgmmaForwardRing<Shape>& ring,
                                       const AttentionCall<float>& call, const AttentionHead& head,
                                       const typename Shape::T* q, int query, int tiles) {
-  using Ring = WgmmaForwardRing<Shape>;
   const WgmmaTurns<Shape> turns(dev::thread_rank() / dev::warpgroup_size, tiles);
   const bool tells = dev::thread_rank() % dev::warpgroup_size == 0;
   const int whole = call.visible(query);  // keys that every row of the warp sees
@@ -149,48 +120,29 @@ METTLE_DEVICE void wgmma_forward_walk(typename Shape::Columns& out, MmaSoftmax<S
   weigh(0);
   wgmma_pack<Shape>(weights, s);
   for (int t = 1; t < tiles; ++t) {
-    dev::mbarrier_wait(&ring.k_full[Ring::stage(t)], Ring::parity(t));
+    dev::mbarrier_wait(&ring.k_full[Shape::stage(t)], Shape::parity(t));
     turns.take();
     dev::fence_multiplies(s);
     wgmma_scores<Shape>(s, q, ring.k_tile(t));
     dev::commit_multiplies();
-    dev::mbarrier_wait(&ring.v_full[Ring::stage(t - 1)], Ring::parity(t - 1));
+    dev::mbarrier_wait(&ring.v_full[Shape::stage(t - 1)], Shape::parity(t - 1));
     dev::fence_multiplies(out, weights);
     wgmma_add_values<Shape>(out, weights, ring.v_tile(t - 1));
     dev::commit_multiplies();
     turns.give(t);
     dev::wait_multiplies<1>(s);
-    if (tells) dev::mbarrier_arrive(&ring.k_empty[Ring::stage(t)]);
+    if (tells) dev::mbarrier_arrive(&ring.k_empty[Shape::stage(t)]);
     weigh(t);  // while the product with v is under way
     dev::wait_multiplies<0>(out, weights);
-    if (tells) dev::mbarrier_arrive(&ring.v_empty[Ring::stage(t - 1)]);
+    if (tells) dev::mbarrier_arrive(&ring.v_empty[Shape::stage(t - 1)]);
     softmax.shrink(out);
     wgmma_pack<Shape>(weights, s);
   }
-  dev::mbarrier_wait(&ring.v_full[Ring::stage(tiles - 1)], Ring::parity(tiles - 1));
+  dev::mbarrier_wait(&ring.v_full[Shape::stage(tiles - 1)], Shape::parity(tiles - 1));
   dev::fence_multiplies(out, weights);
   wgmma_add_values<Shape>(out, weights, ring.v_tile(tiles - 1));
   dev::commit_multiplies();
   dev::wait_multiplies<0>(out, weights);
-}
-
-// A warpgroup's rows through its own tile of q to device memory; rows outside are not written.
-template <class Shape>
-METTLE_DEVICE void wgmma_forward_store(const typename Shape::Columns& out, typename Shape::T* tile,
-                                       const dev::TensorMap& map, const AttentionHead& head,
-                                       int first) {
-  const int barrier = 1 + dev::thread_rank() / dev::warpgroup_size;
-  dev::sync_named(barrier, dev::warpgroup_size);  // no warp multiplies with the tile
-  wgmma_stage<Shape>(tile, out);
-  dev::fence_async_proxy();
-  dev::sync_named(barrier, dev::warpgroup_size);  // all rows are staged
-  if (dev::thread_rank() % dev::warpgroup_size != 0) return;
-  METTLE_UNROLL
-  for (int p = 0; p < Shape::panels; ++p)
-    dev::store_tensor(&map, {p * Shape::panel, first, head.h, head.b},
-                      tile + p * Shape::group_rows * Shape::panel);
-  dev::commit_stores();
-  dev::wait_store_reads<0>();
 }
 
 /// Grid: query tiles x heads, tiles fastest and, with a causal mask, the longest first.
@@ -243,7 +195,7 @@ void attention_wgmma_forward(const AttentionCall<float> call,
     wgmma_forward_walk<Shape, Extras>(out, softmax, ring, call, head, own, query, walked);
   softmax.finish(out, call, head, x.lse, query);
   if (x.wants_out)
-    wgmma_forward_store<Shape>(out, own, x.out, head, first + group * Shape::group_rows);
+    wgmma_store<Shape>(out, 1.0f, own, x.out, head, first + group * Shape::group_rows);
 }
 
 }  // namespace mettle::kernels::cuda

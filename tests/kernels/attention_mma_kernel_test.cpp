@@ -43,8 +43,8 @@ const AttentionCase cases[] = {
     {1, 1, 100, 121, 32, 48, true, full, ragged, 0.1, 8},
     {1, 2, 64, 61, 56, 64, true},
 };
-// Tiles of 128 queries and 64 or 128 keys: rings that come round, blocks and warpgroups without a
-// row or a key.
+// Tiles of 128 own rows and 32 to 128 of the other side: rings that come round, blocks and
+// warpgroups without a row or a key.
 const AttentionCase long_cases[] = {
     {1, 1, 70, 520, 64, 64},
     {1, 1, 150, 300, 64, 64, true},
@@ -56,6 +56,11 @@ const AttentionCase long_cases[] = {
     {1, 1, 17, 330, 32, 32, true, no_mask, ragged, 0.3},
     {1, 2, 65, 200, 128, 120, true, full, ragged, 0.1},
     {1, 1, 65, 136, 96, 96, false, per_head, no_padding, 0, 8},
+    {1, 1, 400, 40, 64, 64},
+    {1, 1, 390, 150, 64, 56, true, no_mask, ragged, 0, 8},
+    {1, 2, 210, 30, 32, 32, true, no_mask, ragged, 0.3},
+    {1, 1, 200, 70, 128, 120, false, full, no_padding, 0.1},
+    {1, 1, 150, 90, 96, 96, true},
 };
 constexpr DType dtypes[] = {DType::bf16, DType::f16};
 
@@ -167,6 +172,53 @@ TEST(AttentionMma, LongForwardsAgreeWithTheOracleAndRepeatTheirBits) {
   }
 }
 
+TEST(AttentionMma, LongBackwardsAgreeWithTheOracleAndRepeatTheirBits) {
+  std::size_t row = 0;
+  for (const AttentionCase& c : long_cases) {
+    const DType dtype = dtypes[row++ % 2];
+    AttentionRun given(c, dtype);
+    const AttentionRun want = given.oracle();
+    attention_forward(stream_under_test(), given.forward_args());
+    for (const std::string& variant : names_of(variants_of({&attention_backward}))) {
+      SCOPED_TRACE(variant + " " + describe(c));
+      const Selected selected({&attention_backward}, variant.c_str());
+      AttentionRun got(given), again(given);
+      attention_backward(stream_under_test(), got.backward_args());
+      attention_backward(stream_under_test(), again.backward_args());
+      for (auto gradient : {&AttentionRun::dq, &AttentionRun::dk, &AttentionRun::dv}) {
+        expect_near("gradient", got.*gradient, want.*gradient, dtype);
+        EXPECT_TRUE((got.*gradient).gaps_intact());
+        EXPECT_TRUE((got.*gradient).values() == (again.*gradient).values());
+      }
+    }
+  }
+}
+
+TEST(AttentionMma, LongDoubleBackwardsAgreeWithTheOracleAndRepeatTheirBits) {
+  for (std::size_t row : {1, 3, 8, 11, 12, 13, 14}) {
+    const AttentionCase& c = long_cases[row];
+    const DType dtype = dtypes[row % 2];
+    AttentionRun given(c, dtype);
+    const AttentionRun want = given.oracle();
+    attention_forward(stream_under_test(), given.forward_args());
+    for (const char* variant : {"mma", "wgmma"}) {
+      SCOPED_TRACE(variant + (" " + describe(c)));
+      const Selected selected({&attention_jvp, &attention_double_backward}, variant);
+      AttentionRun got(given), again(given);
+      for (AttentionRun* run : {&got, &again}) {
+        attention_jvp(stream_under_test(), run->jvp_args());
+        attention_double_backward(stream_under_test(), run->double_backward_args());
+      }
+      for (auto result : {&AttentionRun::tangent_out, &AttentionRun::dq2, &AttentionRun::dk2,
+                          &AttentionRun::dv2, &AttentionRun::ddout}) {
+        expect_near("result", got.*result, want.*result, dtype);
+        EXPECT_TRUE((got.*result).gaps_intact());
+        EXPECT_TRUE((got.*result).values() == (again.*result).values());
+      }
+    }
+  }
+}
+
 TEST(AttentionMma, ForwardsWithoutOutputOrLseAreSkippedOrKeepTheirBits) {
   const AttentionCase c{1, 2, 30, 70, 16, 8};
   for (const std::string& variant : names_of(variants_of({&attention_forward}))) {
@@ -188,7 +240,8 @@ TEST(AttentionMma, ForwardsWithoutOutputOrLseAreSkippedOrKeepTheirBits) {
 TEST(AttentionMma, HeadsMayShareKeys) {
   const AttentionCase c{1, 3, 20, 40, 16, 16}, one{1, 1, 20, 40, 16, 16};
   for (const std::string& variant : names_of(variants_of({&attention_forward}))) {
-    const Selected selected({&attention_forward}, variant.c_str());
+    const Selected selected({&attention_forward, &attention_backward, &attention_double_backward},
+                            variant.c_str());
     AttentionRun got(c, DType::bf16), shared(one, DType::bf16), want(c, DType::bf16);
     const auto three_times = [](Vec x) {
       const Vec once = x;
@@ -204,6 +257,20 @@ TEST(AttentionMma, HeadsMayShareKeys) {
     args.k.head = args.v.head = 0;
     attention_forward(stream_under_test(), args);
     expect_near("out", got.out, oracle.out, DType::bf16);
+    auto backward = got.backward_args();
+    backward.k = args.k;
+    backward.v = args.v;
+    attention_backward(stream_under_test(), backward);
+    expect_near("dq", got.dq, oracle.dq, DType::bf16);
+    expect_near("dk", got.dk, oracle.dk, DType::bf16);
+    expect_near("dv", got.dv, oracle.dv, DType::bf16);
+    auto twice = got.double_backward_args();
+    twice.k = args.k;
+    twice.v = args.v;
+    attention_double_backward(stream_under_test(), twice);
+    for (std::size_t i = 0; i < got.double_results().size(); ++i)
+      expect_near(got.double_results()[i].name, *got.double_results()[i].operand,
+                  *oracle.double_results()[i].operand, DType::bf16);
   }
 }
 
