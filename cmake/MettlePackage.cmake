@@ -10,7 +10,7 @@ get_property(METTLE_FOLDER_LIBRARIES GLOBAL PROPERTY METTLE_FOLDER_LIBRARIES)
 # Public: every header but those of a kernel back end, of the readers of others' files and of the program.
 file(GLOB_RECURSE METTLE_HEADERS RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS
   engine/*.h kernels/*.h autograd/*.h models/*.h recsys/*.h)
-list(FILTER METTLE_HEADERS EXCLUDE REGEX "^kernels/.*/|^models/(json|pretrained)/|^recsys/command/|-inl\\.h$")
+list(FILTER METTLE_HEADERS EXCLUDE REGEX "^kernels/.*/|^models/(json|pretrained|tokenizer)/|^recsys/command/|-inl\\.h$")
 list(SORT METTLE_HEADERS)
 list(TRANSFORM METTLE_HEADERS PREPEND ${PROJECT_SOURCE_DIR}/ OUTPUT_VARIABLE METTLE_HEADER_FILES)
 set(METTLE_MIRROR ${PROJECT_BINARY_DIR}/include)

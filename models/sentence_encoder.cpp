@@ -9,7 +9,7 @@
 #include "engine/check.h"
 #include "engine/file.h"
 #include "models/json/checked_json.h"
-#include "models/tokenizer/files.h"
+#include "models/tokenizer_files.h"
 
 namespace mettle {
 namespace {
@@ -67,8 +67,8 @@ SentenceOptions read_options(const fs::path& folder, const Tokenizer& tokenizer,
     const nlohmann::json tree = small_json(sentence);
     const JsonSection config(tree, "", sentence.string());
     if (config.has("max_seq_length"))
-      options.max_tokens = std::min(
-          options.max_tokens, config.integer("max_seq_length", 3, std::int64_t{1} << 31));
+      options.max_tokens =
+          std::min(options.max_tokens, config.integer("max_seq_length", 3, std::int64_t{1} << 31));
   } else if (tokenizer.max_length()) {
     options.max_tokens = std::min(options.max_tokens, *tokenizer.max_length());
   }

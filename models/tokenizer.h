@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "engine/tensor.h"
-#include "models/tokenizer/settings.h"
+#include "models/tokenizer_settings.h"
 
 namespace mettle {
 

@@ -136,11 +136,11 @@ template <class T> class DoubleBackwardStrips {
   void add_to_keys(std::int64_t count, std::int64_t cols, T* dk2, T* dv2) {
     const auto transposed = [&](const T* strip) { return Left{strip, 1, stride_}; };
     if (args_.dv2.data && scores_.moves())
-      product<true>(cols, p_.value_dim, count, transposed(scores_.u()), row_major(g_.data(), dv_), dv2,
-                    dv_);
+      product<true>(cols, p_.value_dim, count, transposed(scores_.u()), row_major(g_.data(), dv_),
+                    dv2, dv_);
     if (!args_.dk2.data) return;
-    product<true>(cols, p_.head_dim, count, transposed(b_strip_.data()),
-                  row_major(scores_.q(), d_), dk2, d_);
+    product<true>(cols, p_.head_dim, count, transposed(b_strip_.data()), row_major(scores_.q(), d_),
+                  dk2, d_);
     if (args_.ddq.data)
       product<true>(cols, p_.head_dim, count, transposed(a_strip_.data()),
                     row_major(scores_.x(), d_), dk2, d_);

@@ -6,93 +6,71 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <vector>
+#include <limits>
 
 #include "engine/check.h"
 
 namespace mettle::detail {
-namespace {
 
 using nlohmann::json;
 
-class TreeReader final : public nlohmann::json_sax<json> {
- public:
-  TreeReader(const std::string& name, const JsonLimits& limits) : name_(name), limits_(limits) {}
+JsonTreeReader::JsonTreeReader(std::string name, const JsonLimits& limits)
+    : name_(std::move(name)), limits_(limits) {}
 
-  json take() { return std::move(tree_); }
+json JsonTreeReader::read(std::string_view text) {
+  METTLE_CHECK(FileError, text.size() <= limits_.bytes, "{}: {} bytes, at most {}", name_,
+               text.size(), limits_.bytes);
+  // The reader takes a NUL for the end of its input, whatever stands behind.
+  METTLE_CHECK(FileError, text.find('\0') == text.npos, "{}: not JSON from byte {} on", name_,
+               text.find('\0') + 1);
+  json::sax_parse(text, this);
+  return std::move(tree_);
+}
 
-  bool null() override { return place(nullptr); }
-  bool boolean(bool value) override { return place(value); }
-  bool number_integer(number_integer_t value) override { return place(value); }
-  bool number_unsigned(number_unsigned_t value) override { return place(value); }
-  bool number_float(number_float_t value, const string_t&) override { return place(value); }
-  bool string(string_t& value) override { return place(std::move(value)); }
-  bool binary(binary_t&) override { fail<FileError>("{}: binary data", name_); }
+bool JsonTreeReader::key(string_t& key) {
+  if (open_.back()->contains(key)) refuse(shown(key) + " occurs twice");
+  path_.back() = std::move(key);
+  return true;
+}
 
-  bool key(string_t& key) override {
-    METTLE_CHECK(FileError, !open_.back()->contains(key), "{}: key {} occurs twice", name_,
-                 shown(key));
-    key_ = std::move(key);
-    return true;
-  }
-  bool start_object(std::size_t) override { return open(json::object()); }
-  bool start_array(std::size_t) override { return open(json::array()); }
-  bool end_object() override { return close(); }
-  bool end_array() override { return close(); }
+bool JsonTreeReader::parse_error(std::size_t position, const std::string&,
+                                 const nlohmann::detail::exception&) {
+  fail<FileError>("{}: not JSON from byte {} on", name_, position);
+}
 
-  bool parse_error(std::size_t position, const std::string&,
-                   const nlohmann::detail::exception&) override {
-    fail<FileError>("{}: not JSON from byte {} on", name_, position);
-  }
+void JsonTreeReader::refuse(std::string_view what) const { fail<FileError>("{}: {}", name_, what); }
 
- private:
-  bool place(json value) {
-    METTLE_CHECK(FileError, ++values_ <= limits_.values, "{}: more than {} values", name_,
-                 limits_.values);
-    if (open_.empty()) {
-      placed_ = &(tree_ = std::move(value));
-    } else if (open_.back()->is_array()) {
-      open_.back()->push_back(std::move(value));
-      placed_ = &open_.back()->back();
-    } else {
-      placed_ = &((*open_.back())[key_] = std::move(value));
-    }
-    return true;
-  }
-  bool open(json value) {
-    METTLE_CHECK(FileError, open_.size() < limits_.depth,
-                 "{}: more than {} levels of objects and lists", name_, limits_.depth);
-    place(std::move(value));
-    open_.push_back(placed_);
-    return true;
-  }
-  bool close() {
-    open_.pop_back();
-    return true;
-  }
+bool JsonTreeReader::add(json value) {
+  place(std::move(value));
+  return true;
+}
 
-  const std::string& name_;
-  const JsonLimits& limits_;
-  json tree_;
-  // The containers around the next value. Their addresses hold: a list grows only while none of its
-  // elements is open.
-  std::vector<json*> open_;
-  json* placed_ = nullptr;
-  std::string key_;
-  std::size_t values_ = 0;
-};
+json& JsonTreeReader::place(json value) {
+  METTLE_CHECK(FileError, ++values_ <= limits_.values, "{}: more than {} values", name_,
+               limits_.values);
+  if (open_.empty()) return tree_ = std::move(value);
+  json& parent = *open_.back();
+  if (!parent.is_array()) return parent[path_.back()] = std::move(value);
+  parent.push_back(std::move(value));
+  return parent.back();
+}
 
-}  // namespace
+bool JsonTreeReader::open(json value) {
+  METTLE_CHECK(FileError, open_.size() < limits_.depth,
+               "{}: more than {} levels of objects and lists", name_, limits_.depth);
+  open_.push_back(&place(std::move(value)));
+  path_.emplace_back();
+  return true;
+}
+
+bool JsonTreeReader::close() {
+  open_.pop_back();
+  path_.pop_back();
+  return true;
+}
 
 json parse_json(std::string_view text, const std::string& name, const JsonLimits& limits) {
-  METTLE_CHECK(FileError, text.size() <= limits.bytes, "{}: {} bytes, at most {}", name,
-               text.size(), limits.bytes);
-  // The reader takes a NUL for the end of its input, whatever stands behind.
-  METTLE_CHECK(FileError, text.find('\0') == text.npos, "{}: not JSON from byte {} on", name,
-               text.find('\0') + 1);
-  TreeReader reader(name, limits);
-  json::sax_parse(text, &reader);
-  return reader.take();
+  return JsonTreeReader(name, limits).read(text);
 }
 
 std::string shown(const json& value) {

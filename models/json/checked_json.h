@@ -8,6 +8,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace mettle::detail {
 
@@ -21,6 +23,55 @@ struct JsonLimits {
 /// the limits.
 nlohmann::json parse_json(std::string_view text, const std::string& name,
                           const JsonLimits& limits = {});
+
+/// Builds the tree of parse_json() from the events of a text. Who wants a part of a text in another
+/// form derives from it and takes the events of that part.
+class JsonTreeReader : public nlohmann::json_sax<nlohmann::json> {
+ public:
+  /// The limits apply to what becomes part of the tree.
+  JsonTreeReader(std::string name, const JsonLimits& limits);
+
+  /// Call once. FileError as parse_json().
+  nlohmann::json read(std::string_view text);
+
+  bool null() override { return add(nullptr); }
+  bool boolean(bool value) override { return add(value); }
+  bool number_integer(number_integer_t value) override { return add(value); }
+  bool number_unsigned(number_unsigned_t value) override { return add(value); }
+  bool number_float(number_float_t value, const string_t&) override { return add(value); }
+  bool string(string_t& value) override { return add(std::move(value)); }
+  bool binary(binary_t&) override { refuse("binary data"); }
+  bool key(string_t& key) override;
+  bool start_object(std::size_t) override { return open(nlohmann::json::object()); }
+  bool start_array(std::size_t) override { return open(nlohmann::json::array()); }
+  bool end_object() override { return close(); }
+  bool end_array() override { return close(); }
+  bool parse_error(std::size_t position, const std::string&,
+                   const nlohmann::detail::exception&) override;
+
+ protected:
+  /// A value that is neither object nor list.
+  virtual bool add(nlohmann::json value);
+
+  [[noreturn]] void refuse(std::string_view what) const;
+  const std::string& name() const { return name_; }
+  /// The keys that lead to the next value; "" for an element of a list.
+  const std::vector<std::string>& path() const { return path_; }
+
+ private:
+  nlohmann::json& place(nlohmann::json value);
+  bool open(nlohmann::json value);
+  bool close();
+
+  std::string name_;
+  JsonLimits limits_;
+  nlohmann::json tree_;
+  // The containers around the next value. Their addresses hold: a list grows only while none of its
+  // elements is open.
+  std::vector<nlohmann::json*> open_;
+  std::vector<std::string> path_;  // one for each of them
+  std::size_t values_ = 0;
+};
 
 /// A value as a message shows it: printable, not longer than a line.
 std::string shown(const nlohmann::json& value);

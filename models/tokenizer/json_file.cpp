@@ -3,13 +3,14 @@
 
 #include "engine/check.h"
 #include "engine/file.h"
+#include "models/json/checked_json.h"
 #include "models/tokenizer/json_reader.h"
 #include "models/tokenizer_files.h"
 
 namespace mettle {
 namespace {
 
-using detail::Section;
+using Section = detail::JsonSection;
 using nlohmann::json;
 using Kind = TemplatePart::Kind;
 

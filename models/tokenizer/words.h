@@ -9,8 +9,8 @@
 #include <string_view>
 #include <vector>
 
-#include "models/tokenizer/settings.h"
 #include "models/tokenizer/unicode.h"
+#include "models/tokenizer_settings.h"
 
 namespace mettle::detail {
 

@@ -141,9 +141,10 @@ Subcommand add_embed(CLI::App& program) {
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();
   add_machine_options(*app, options->machine);
-  app->footer(examples("  mettle embed --model all-MiniLM-L6-v2 \"A heist film in Los Angeles\"\n"
-                       "  mettle embed --model all-MiniLM-L6-v2 --input plots.txt --out "
-                       "plots.safetensors\n"));
+  app->footer(
+      examples("  mettle embed --model all-MiniLM-L6-v2 \"A heist film in Los Angeles\"\n"
+               "  mettle embed --model all-MiniLM-L6-v2 --input plots.txt --out "
+               "plots.safetensors\n"));
   return {app, [options] { return run(*options); }};
 }
 

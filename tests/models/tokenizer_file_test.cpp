@@ -105,7 +105,7 @@ TEST(TokenizerJson, WhatIsNotBuiltIsRefusedByName) {
   const Refusal rows[] = {
       {R"({"version": "2.0"})", "version is \"2.0\", supported: \"1.0\""},
       {R"({"future": 1})", "future is not supported (it is 1)"},
-      {R"({"model": 7})", "model is 7, supported is an object"},
+      {R"({"model": 7})", "model is 7, supported: an object"},
       {R"({"model": {"type": "BPE"}})", "model.type is \"BPE\", supported: \"WordPiece\""},
       {R"({"model": {"dropout": 0.1}})", "model.dropout is not supported (it is 0.1)"},
       {R"({"model": {"unk_token": "<u>"}})", "no token '<u>' for unknown words"},
@@ -145,7 +145,7 @@ TEST(TokenizerJson, WhatIsNotBuiltIsRefusedByName) {
            "pad_type_id": 0, "pad_token": "[PAD]"}})",
        "pad_token is \"[PAD]\", supported: the token with the id 1"},
       {R"({"added_tokens": 4})", "added_tokens is 4, supported: a list"},
-      {R"({"added_tokens": [4]})", "added_tokens[0] is 4, supported is an object"},
+      {R"({"added_tokens": [4]})", "added_tokens[0] is 4, supported: an object"},
   };
   for (const Refusal& row : rows) {
     json content = small();
@@ -214,7 +214,7 @@ TEST(TokenizerJson, HostileTextIsRefusedWhileItIsRead) {
               HasSubstr("\"vocab\" occurs twice"));
   std::string many = "[0";
   for (int i = 0; i < 200'000; ++i) many += ",0";
-  EXPECT_THAT(refusal(many + "]"), HasSubstr("values outside of model.vocab"));
+  EXPECT_THAT(refusal(many + "]"), HasSubstr("more than 131072 values"));
   std::string twice = small().dump();
   twice.insert(twice.find("\"a\":4"), "\"a\":4,");
   EXPECT_THAT(refusal(twice), HasSubstr("id 4 is both 'a' and 'a'"));
