@@ -1,5 +1,5 @@
-// The double array is laid out node by node, breadth first, each one's children where they fit
-// among the slots that are still free near the end.
+// The double array is laid out node by node, breadth first: an only child in the first free slot,
+// several where they fit among the slots that are still free near the end.
 #include "models/tokenizer/vocabulary.h"
 
 #include <algorithm>
@@ -74,17 +74,18 @@ class Vocabulary::Builder {
     }
   }
 
-  // The first base >= 1 at which every label finds a free slot.
+  // A base at which every label finds a free slot: for one label the first free slot of all.
   std::size_t find_base() {
+    const auto fits = [&](std::size_t base) {
+      return std::all_of(labels_.begin(), labels_.end(),
+                         [&](unsigned char label) { return is_free(base + label); });
+    };
     while (first_free_ < slots_.size() && !is_free(first_free_)) ++first_free_;
-    const std::size_t window = slots_.size() - std::min(slots_.size(), kWindow);
-    for (std::size_t slot = std::max(first_free_, window);; ++slot) {
+    std::size_t slot = first_free_;
+    if (labels_.size() > 1) slot = std::max(slot, slots_.size() - std::min(slots_.size(), kWindow));
+    for (;; ++slot) {
       while (slot + kBytes > slots_.size()) grow();
-      if (slot <= labels_.front() || !is_free(slot)) continue;
-      const std::size_t base = slot - labels_.front();
-      if (std::all_of(labels_.begin(), labels_.end(),
-                      [&](unsigned char label) { return is_free(base + label); }))
-        return base;
+      if (is_free(slot) && fits(slot - labels_.front())) return slot - labels_.front();
     }
   }
 
@@ -96,7 +97,7 @@ class Vocabulary::Builder {
   std::vector<Slot>& slots_;
   std::vector<std::int32_t> order_;  // ids, sorted by their tokens
   std::vector<unsigned char> labels_;
-  std::size_t first_free_ = 1;
+  std::size_t first_free_ = kBytes;  // so that a base, which is a slot less a byte, is above 0
 };
 
 Vocabulary::Vocabulary(std::vector<std::string> tokens) : tokens_(std::move(tokens)) {
