@@ -271,7 +271,7 @@ TEST(PretrainedConfig, BadOnesAreRefusedByKeyAndValue) {
       {"[]", "c: the file is [], supported: an object"},
       {"{}", "c: there is no model_type"},
       {R"({"model_type":"gpt2"})", R"(model_type is "gpt2", supported: bert, roberta, distilbert)"},
-      {R"({"model_type":"bert","model_type":"bert"})", R"(key "model_type" occurs twice)"},
+      {R"({"model_type":"bert","model_type":"bert"})", R"("model_type" occurs twice)"},
       {R"({"model_type":"bert","hidden_size":0})",
        "hidden_size is 0, supported: an integer from 1 to 1048576"},
       {R"({"model_type":"bert","hidden_size":768.5})",
