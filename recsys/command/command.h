@@ -45,6 +45,7 @@ Subcommand add_train(CLI::App& program);
 Subcommand add_evaluate(CLI::App& program);
 Subcommand add_recommend(CLI::App& program);
 Subcommand add_embed(CLI::App& program);
+Subcommand add_import(CLI::App& program);
 Subcommand add_info(CLI::App& program);
 
 }  // namespace mettle::command

@@ -61,9 +61,9 @@ ExitCode run(int count, char** arguments) {
   program.footer(
       "Exit codes: 0 success, 1 failure while running, 2 bad input or usage, 130 "
       "interrupted.\n`mettle SUBCOMMAND --help` shows options and examples.");
-  const std::vector<Subcommand> subcommands = {add_train(program), add_evaluate(program),
+  const std::vector<Subcommand> subcommands = {add_train(program),     add_evaluate(program),
                                                add_recommend(program), add_embed(program),
-                                               add_info(program)};
+                                               add_import(program),    add_info(program)};
   try {
     program.parse(count, arguments);
   } catch (const CLI::Success& help) {

@@ -22,7 +22,7 @@ using testing::HasSubstr;
 using Arguments = std::vector<std::string>;
 
 TEST(Help, EverySubcommandShowsOptionsAndExamples) {
-  for (const char* name : {"train", "evaluate", "recommend", "info"}) {
+  for (const char* name : {"train", "evaluate", "recommend", "embed", "import", "info"}) {
     const Outcome help = run({name, "--help"});
     EXPECT_EQ(help.code, 0) << name;
     EXPECT_THAT(help.out, HasSubstr("--config"));
