@@ -159,8 +159,9 @@ Tensor SentenceEncoder::embed(std::span<const std::string_view> texts, const Rep
   std::vector<std::size_t> order(texts.size());
   std::iota(order.begin(), order.end(), 0);
   // Longest first: whether memory is enough shows at once.
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return encodings[a].ids.size() > encodings[b].ids.size();
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    const std::size_t first = encodings[a].ids.size(), second = encodings[b].ids.size();
+    return first != second ? first > second : a < b;
   });
   const Variable& any = model_.params.values()[0];
   const DType dtype = any.dtype() == DType::f64 ? DType::f64 : DType::f32;

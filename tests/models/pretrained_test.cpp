@@ -40,9 +40,9 @@ Variable of_tokens(const Variable& hidden, const Golden& golden) {
   return mul(hidden, unsqueeze(cast(golden.at("attention_mask"), hidden.dtype()), -1));
 }
 
-class Golden_ : public testing::TestWithParam<const char*> {};
+class PretrainedGolden : public testing::TestWithParam<const char*> {};
 
-TEST_P(Golden_, ForwardAndGradientsAreTheReferences) {
+TEST_P(PretrainedGolden, ForwardAndGradientsAreTheReferences) {
   const Golden golden(GetParam());
   for (const auto& [dtype, tolerance] : {std::pair{DType::f64, 1e-13}, {DType::f32, 2e-6}}) {
     SCOPED_TRACE(to_string(dtype));
@@ -74,7 +74,7 @@ TEST_P(Golden_, ForwardAndGradientsAreTheReferences) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Pretrained, Golden_,
+INSTANTIATE_TEST_SUITE_P(Families, PretrainedGolden,
                          testing::Values("bert", "roberta", "distilbert", "masked_language_model"));
 
 TEST(Pretrained, HeadsAreNamedAndLeft) {

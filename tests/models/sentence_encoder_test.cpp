@@ -111,9 +111,9 @@ TEST_F(SentenceFolder, OptionsAreChecked) {
 std::optional<fs::path> minilm_folder() {
   const char* given = std::getenv("METTLE_MINILM");
   const char* home = std::getenv("HOME");
-  const fs::path folder = given  ? fs::path(given)
-                          : home ? fs::path(home) / ".cache/mettle/all-MiniLM-L6-v2"
-                                 : fs::path();
+  fs::path folder = given  ? fs::path(given)
+                    : home ? fs::path(home) / ".cache/mettle/all-MiniLM-L6-v2"
+                           : fs::path();
   if (!fs::exists(folder / "model.safetensors")) return std::nullopt;
   return folder;
 }
