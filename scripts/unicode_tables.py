@@ -132,18 +132,11 @@ def lower_ranges(table):
     return out
 
 
-def braced(value):
-    """A number, or a list of such, as C++ initialises with it."""
-    if isinstance(value, int):
-        return hex(value) if value > 9 else str(value)
-    return "{" + ",".join(braced(v) for v in value) + "}"
-
-
 def emit(declaration, rows):
     print(f"{declaration} = {{")
     line = "    "
     for row in rows:
-        item = braced(row) + ","
+        item = "{" + ",".join(hex(v) if v > 9 else str(v) for v in row) + "},"
         if len(line) + len(item) > 100:
             print(line)
             line = "    "
@@ -182,7 +175,7 @@ namespace {{
         else:
             runs.append([c, c, value])
     emit("constexpr CombiningRange k_combining[]", runs)
-    emit("constexpr Fold k_folds[]", [[c, list(left)] for c, left in fold.items()])
+    emit("constexpr Fold k_folds[]", [[c, *left] for c, left in fold.items()])
     emit("constexpr LowerRange k_lowers[]", lower_ranges(low))
     fields = [f".{name} = k_{name}" for name in [*found, "combining", "folds", "lowers"]]
     print("}  // namespace\n\nconst UnicodeTables& unicode_tables() {")

@@ -31,10 +31,14 @@ struct CombiningRange {
   char32_t first, last;
   std::uint8_t value;
 };
-/// What stripping accents leaves of a character that decomposes; zeros fill the rest.
+/// What stripping accents leaves of a character that decomposes; zeros fill the rest. With a
+/// constructor, so that the rows of the table need no inner braces.
 struct Fold {
+  constexpr explicit(false) Fold(char32_t character, char32_t a = 0, char32_t b = 0, char32_t c = 0)
+      : from(character), to{a, b, c} {}
+
   char32_t from;
-  char32_t to[3] = {};
+  char32_t to[3];
 };
 /// Every `step`-th character from `first` to `last` has its lower case as far behind `to`.
 struct LowerRange {
