@@ -21,7 +21,7 @@ namespace {
 
 struct EmbedOptions {
   MachineOptions machine;
-  std::string model, input, out, pooling, dtype = "f32";
+  std::string model, input, out, pooling, dtype;
   std::vector<std::string> texts;
   std::int64_t max_tokens = 0;  // 0: what the model's folder says
 };
@@ -47,9 +47,8 @@ std::vector<std::string> lines_of(const std::string& file) {
 }
 
 SentenceEncoder load_model(const EmbedOptions& options, Device device) {
-  const DType dtype = options.dtype == "bf16" ? DType::bf16 : DType::f32;
   return reading_input([&] {
-    SentenceEncoder encoder(options.model, dtype, device);
+    SentenceEncoder encoder(options.model, dtype_named(options.dtype), device);
     SentenceOptions chosen = encoder.options();
     if (options.max_tokens > 0) chosen.max_tokens = options.max_tokens;
     if (!options.pooling.empty())
@@ -137,9 +136,7 @@ Subcommand add_embed(CLI::App& program) {
                   "longer texts lose their end; default: what the folder says")
       ->check(CLI::Range(std::int64_t{3}, std::int64_t{1} << 20))
       ->type_name("N");
-  app->add_option("--dtype", options->dtype, "what the encoder computes in")
-      ->check(CLI::IsMember({"f32", "bf16"}))
-      ->capture_default_str();
+  add_dtype_option(*app, options->dtype, {"f32", "bf16"}, "what the encoder computes in");
   add_machine_options(*app, options->machine);
   app->footer(
       examples("  mettle embed --model all-MiniLM-L6-v2 \"A heist film in Los Angeles\"\n"

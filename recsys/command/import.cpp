@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 
 struct ImportOptions {
   MachineOptions machine;
-  std::string model, out, dtype = "f32";
+  std::string model, out, dtype;
 };
 
 // What stands beside the weights and is taken over as it is, where it is there.
@@ -29,10 +29,6 @@ constexpr const char* kBeside[] = {
     "1_Pooling/config.json"};
 constexpr const char* kWritten[] = {"config.json", "model.safetensors"};
 constexpr std::size_t kMostBytes = std::size_t{1} << 26;
-
-DType dtype_of_text(const std::string& text) {
-  return text == "bf16" ? DType::bf16 : text == "f16" ? DType::f16 : DType::f32;
-}
 
 void check_out(const ImportOptions& options) {
   for (const char* name : kWritten)
@@ -53,7 +49,7 @@ ExitCode run(const ImportOptions& options) {
   apply(options.machine);
   check_out(options);
   const PretrainedBert model =
-      reading_input([&] { return load_bert(options.model, dtype_of_text(options.dtype)); });
+      reading_input([&] { return load_bert(options.model, dtype_named(options.dtype)); });
   const EncoderOptions& encoder = model.options.encoder;
   fmt::print("{}: {} layers of width {}, {} heads, a vocabulary of {}, {} weights in {}\n",
              names_of(model.family), encoder.layers, encoder.dim, encoder.heads,
@@ -85,9 +81,7 @@ Subcommand add_import(CLI::App& program) {
   app->add_option("--out", options->out, "new folder, in the same layout")
       ->required()
       ->type_name("FOLDER");
-  app->add_option("--dtype", options->dtype, "of the weights")
-      ->check(CLI::IsMember({"f32", "bf16", "f16"}))
-      ->capture_default_str();
+  add_dtype_option(*app, options->dtype, {"f32", "bf16", "f16"}, "of the weights");
   add_machine_options(*app, options->machine);
   app->footer(
       examples("  mettle import --model bert-large-uncased --out models/bert-large\n"

@@ -107,6 +107,20 @@ void choose_kernels(std::string_view text) {
   }
 }
 
+CLI::Option* add_dtype_option(CLI::App& subcommand, std::string& dtype,
+                              const std::vector<std::string>& names, const std::string& meaning) {
+  dtype = to_string(DType::f32);
+  return subcommand.add_option("--dtype", dtype, meaning)
+      ->check(CLI::IsMember(names))
+      ->capture_default_str();
+}
+
+DType dtype_named(std::string_view name) {
+  for (const DType dtype : {DType::bf16, DType::f16})
+    if (name == to_string(dtype)) return dtype;
+  return DType::f32;
+}
+
 CLI::Option* add_data_option(CLI::App& subcommand, std::string& data) {
   return subcommand
       .add_option("--data", data,

@@ -7,8 +7,10 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "engine/device.h"
+#include "engine/dtype.h"
 #include "engine/interrupt.h"
 #include "recsys/dataset.h"
 
@@ -31,6 +33,12 @@ Device apply(const MachineOptions& options);
 /// Selects what the text of METTLE_KERNEL, "slot=variant,...", names. The engine ignores what it
 /// does not know; here it is an InputError.
 void choose_kernels(std::string_view text);
+
+/// --dtype, of a pretrained encoder: one of the names, f32 unless it is given.
+CLI::Option* add_dtype_option(CLI::App& subcommand, std::string& dtype,
+                              const std::vector<std::string>& names, const std::string& meaning);
+/// f32, bf16 or f16, by a name that add_dtype_option() has let through.
+DType dtype_named(std::string_view name);
 
 CLI::Option* add_data_option(CLI::App& subcommand, std::string& data);
 CLI::Option* add_seed_option(CLI::App& subcommand, std::uint64_t& seed);
